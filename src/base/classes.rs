@@ -25,7 +25,7 @@ pub const LOW_AFTER: u32 = scaled(32, 4, 4) as u32;
 pub struct ClassTurns {
     over_normal: Cell<u32>,
     over_low: Cell<u32>,
-    /// The job that had the last turn of each class. That job may be freed, so the code only compares its address.
+    /// The job that had the last turn of each class. That job might have been freed, so the code only compares its address.
     last: [Cell<Option<OpaqueJob>>; 3],
 }
 

@@ -1,6 +1,6 @@
 //! Delays a thread's wake-ups of waiters until the thread holds no queue lock.
 //!
-//! A waker runs user code, which may wait for a task. If a thread called a waker under a queue lock, that task might never
+//! A waker runs user code, which can wait for a task. If a thread called a waker under a queue lock, that task might never
 //! start, because another thread needs the lock to admit it. So a thread that grants permits to waiters under a queue lock puts
 //! these waiters into a list, and notifies them after it has unlocked its last queue. The list links the waiters' cells by
 //! their headers, so it needs no allocation.

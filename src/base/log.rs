@@ -135,7 +135,7 @@ impl Event {
 
 /// The task that runs on a thread, as its `Started` event has recorded it. All fields are 0 if no start was recorded.
 ///
-/// The field `task` alone does not identify the task: a cell may be freed, and used for another task, while the task that was
+/// The field `task` alone does not identify the task: a cell can be freed, and used for another task, while the task that was
 /// in the cell still runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Running {

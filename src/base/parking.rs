@@ -210,7 +210,7 @@ impl ParkingLot {
         waits
     }
 
-    /// Wakes all waiters of `key`. The object at that address may already be freed, because the parking lot only compares the
+    /// Wakes all waiters of `key`. The object at that address might already be freed, because the parking lot only compares the
     /// address.
     pub fn wake(&self, key: usize) {
         let mut woken = Vec::new();

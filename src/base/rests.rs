@@ -1,7 +1,7 @@
 //! Counts the *rests* of a job: the moments at which no task of the job was queued or running. A waiter that checks the job too
 //! late, when the job is busy again, learns from this count that the job was at rest.
 //!
-//! A waiter that sees a job at rest may push a task at once. A second waiter, woken at the same time, then finds the job busy
+//! A waiter that sees a job at rest can push a task at once. A second waiter, woken at the same time, then finds the job busy
 //! again. So the second waiter could miss each rest for ever. To prevent this, the first waiter adds one to the job's count of
 //! rests. A waiter that finds the job busy compares this count with the count at the start of its own wait. If the two counts
 //! differ, the job was at rest meanwhile.

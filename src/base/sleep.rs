@@ -16,7 +16,7 @@
 //!   instead of searching.
 //! - `sleep-2`: the worker executes a full fence.
 //! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker wakes a parked worker,
-//!   as a thread that has made a task ready does (`wake-3`, `wake-4`). The woken worker may be this worker itself.
+//!   as a thread that has made a task ready does (`wake-3`, `wake-4`). The woken worker might be this worker itself.
 //! - `sleep-4`: the worker parks until a thread has popped it from the list (`wake-4`).
 //!
 //! Claim: a task never stays in a queue while a worker is parked and no worker is searching. The thread that has made the task
@@ -28,7 +28,7 @@
 //!   two fences, the check of that worker (`sleep-3`) sees the task.
 //!
 //! `search-1`: when the last searching worker has found a task, it checks whether a queue has another task. If so, the worker
-//! wakes another worker (`wake-4`). Otherwise the other task could stay in its queue: its notifier may have seen this worker
+//! wakes another worker (`wake-4`). Otherwise the other task could stay in its queue: its notifier might have seen this worker
 //! searching (`wake-3`), and woken no worker.
 //!
 //! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this
@@ -50,7 +50,7 @@ const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
 const AWAY_COUNT: u64 = (1 << 24) - 1;
-/// The greatest number of spare workers of a pool. For each spare worker a task may be outstanding, so this number must fit
+/// The greatest number of spare workers of a pool. For each spare worker a task can be outstanding, so this number must fit
 /// into the word's field of outstanding tasks.
 pub const MOST_SPARES: usize = (1 << 14) - 1;
 const DRAINING: u64 = 1 << 62;
@@ -284,7 +284,7 @@ impl Sleep {
         self.word.fetch_add(AWAY, Ordering::AcqRel);
     }
 
-    /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
+    /// Does what [`depart`](Self::depart) does, for a thread that might have no seat.
     ///
     /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count of outstanding calls in one change,
     /// under the list's lock. If this call finds `TERMINATED` clear, a later check counts this call. If this call finds
@@ -307,7 +307,7 @@ impl Sleep {
         }
     }
 
-    /// Returns `TooLate` if the workers have ended or may be ending, because the drain is over. Otherwise returns `Fine`.
+    /// Returns `TooLate` if the workers have ended or might be ending, because the drain is over. Otherwise returns `Fine`.
     #[inline]
     pub fn seen(&self) -> Notified {
         // Ordering: Acquire; pairs with the change that set TERMINATED.
@@ -316,7 +316,7 @@ impl Sleep {
     }
 
     /// Returns true if the workers have ended or are ending, because the drain is over. Waits for the list's lock, because a
-    /// thread that holds this lock may set `TERMINATED` and clear it again.
+    /// thread that holds this lock can set `TERMINATED` and clear it again.
     pub fn workers_left(&self) -> bool {
         let _list = self.lock();
         self.seen() == Notified::TooLate

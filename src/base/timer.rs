@@ -41,7 +41,7 @@ pub fn is_in_service() -> bool {
 }
 
 /// If this thread serves a timer, hands the timer to another thread. Call this before a wait of a thread that runs no task. A
-/// timer's thread also runs user code, such as a waker, which may wait for a later entry of the same timer. During that wait
+/// timer's thread also runs user code, such as a waker, which can wait for a later entry of the same timer. During that wait
 /// only another thread can fire the entry.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
@@ -71,7 +71,7 @@ struct State<T> {
     entries: BTreeMap<Key, T>,
     /// True while a thread serves the timer: it waits for the earliest time, or fires an entry.
     has_thread: bool,
-    /// The thread that was started last, which may have ended.
+    /// The thread that was started last, which might have ended.
     thread: Option<thread::JoinHandle<()>>,
     /// True after the pool has ended, or has begun to drop its tasks. From then on no entry can be armed.
     closed: bool,

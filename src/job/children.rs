@@ -23,7 +23,7 @@ impl Family {
     /// Adds `child` to the entry of `parent` in the table of children. The caller must keep the record of `child` alive.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
         if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
-            // A worker with a lease of the parent may still treat the parent as unlimited. The new epoch makes that worker
+            // A worker with a lease of the parent can still treat the parent as unlimited. The new epoch makes that worker
             // check the parent's word.
             parent.pool().advance_epoch();
         }
@@ -42,7 +42,7 @@ impl Family {
         let mut shard = self.shard(parent.opaque());
         // Ordering: Release; a thread that does not find the child takes the same lock later.
         self.left.fetch_add(1, Ordering::Release);
-        // In a model the table may have no entry of the parent, because the child was never added.
+        // In a model the table might have no entry of the parent, because the child was never added.
         if let Some(below) = shard.get_mut(&parent.opaque()) {
             below.children.remove(&child.opaque());
             below.left += ended;

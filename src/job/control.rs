@@ -1,4 +1,4 @@
-//! Changes a job whose tasks may be running: sets its limit, pauses, resumes, closes, cancels and clears it.
+//! Changes a job whose tasks might be running: sets its limit, pauses, resumes, closes, cancels and clears it.
 
 use crate::base::parking::parking_lot;
 use crate::job::events;
@@ -217,7 +217,7 @@ fn note_futures(gate: JobPtr) {
         // The new epoch makes each worker with a lease of this job load the word before its next task.
         gate.pool().advance_epoch();
     }
-    // A pusher may have relied on a worker with a lease of this job to check the queue. So this thread checks the queue now.
+    // A pusher might have relied on a worker with a lease of this job to check the queue. So this thread checks the queue now.
     look(gate);
 }
 
@@ -247,7 +247,7 @@ fn cancel_with_all_below(job: JobPtr) {
     if mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that is made during a pass may accept tasks before its parent is marked as cancelled. So the loop ends only when
+    // A child that is made during a pass can accept tasks before its parent is marked as cancelled. So the loop ends only when
     // a pass over all jobs below finds no new job.
     loop {
         let mut found = Vec::new();

@@ -73,8 +73,8 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
 }
 
 /// Notes in the timeline that a task has ended, or that this worker has polled a future that is pending now. `address` is the
-/// address of the task's cell. The cell itself may have been freed. `outer` is what [`started`] has returned for the task. The
-/// caller must keep the job alive.
+/// address of the task's cell. The cell itself might have been freed. `outer` is what [`started`] has returned for the task.
+/// The caller must keep the job alive.
 #[inline(always)]
 pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
     note!(pool, ended(job, address, ran, outer.0));
@@ -158,7 +158,7 @@ pub fn new_number(job: JobPtr) -> Number {
 }
 
 /// Notes in the timeline that the waiter in the cell is granted its permit. Returns the permit's number. Call it before the
-/// grant, because the grant may free the cell. If the waiter does not wait any more, the grant fails. Then the caller must pass
+/// grant, because the grant can free the cell. If the waiter does not wait any more, the grant fails. Then the caller must pass
 /// the returned number to [`given_back`].
 #[inline(always)]
 pub fn granted(cell: CellPtr, number: Number) -> Number {

@@ -134,8 +134,8 @@ pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
 /// counts the ended tasks of all these jobs. If two passes in a row count the same number, no task has ended between the two
 /// counts. So all these jobs were idle at one moment between the two passes.
 ///
-/// If a child was removed from the table of children during the passes, their numbers may lack the tasks of that child. Then a
-/// further pass must follow.
+/// If a child was removed from the table of children during the passes, their numbers might lack the tasks of that child. Then
+/// a further pass must follow.
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 

@@ -93,7 +93,8 @@ pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }
 
-/// Cancels a reservation at a gate, then checks the gate's queue: the gate may have refused a task because of that reservation.
+/// Cancels a reservation at a gate, then checks the gate's queue: the gate might have refused a task because of that
+/// reservation.
 fn leave_gate(gate: JobPtr) {
     gate.permits.unreserve();
     fence_after_rmw();
@@ -141,8 +142,8 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
 }
 
 /// Admits tasks while the job has room, then unlocks the queue. If `word_left` is true and no worker takes tasks out of this
-/// queue for now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread may have set the
-/// pending bit. Returns false if the caller must serve the queue again, because cancelled tasks may lie behind an unfinished
+/// queue for now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread might have set the
+/// pending bit. Returns false if the caller must serve the queue again, because cancelled tasks can lie behind an unfinished
 /// push.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
@@ -154,8 +155,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
                 break;
             }
         }
-        // Another thread may have set the pending bit because of a cancelled task in the queue. While a gate of the job is held
-        // or held off, no worker takes that task out of the queue, so this thread does.
+        // Another thread might have set the pending bit because of a cancelled task in the queue. While a gate of the job is
+        // held or held off, no worker takes that task out of the queue, so this thread does.
         let all =
             !word_left || !is_stuck(job) || take_gone(job, &mut consumer, |_| true, &mut gone);
         word_left = true;
@@ -168,8 +169,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // The job may be idle now. A thread that waits until the job is idle may have failed to get the queue lock, and then relies
-    // on this thread, the lock's owner, to wake it.
+    // The job might be idle now. A thread that waits until the job is idle might have failed to get the queue lock, and then
+    // relies on this thread, the lock's owner, to wake it.
     wake_if_idle(job);
     all_gone
 }
@@ -189,8 +190,8 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::Unfinished => {
             // No task can be popped now, for instance because a push is unfinished, so this thread cancels the reservation. A
-            // pusher may have found the job full because of this reservation. So this call returns true, and the caller checks
-            // the queue again.
+            // pusher might have found the job full because of this reservation. So this call returns true, and the caller
+            // checks the queue again.
             job.permits.unreserve();
             fence_after_rmw();
         }
@@ -356,7 +357,7 @@ fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
 }
 
 /// Wakes the threads and futures that wait until the job is idle, if none of its tasks is ready or running. Call it after a
-/// change, other than the end of a task, that may have made the job idle.
+/// change, other than the end of a task, that might have made the job idle.
 pub fn wake_if_idle(job: JobPtr) {
     if job.busy.load().awaited() {
         later::wake(job.idle_key());

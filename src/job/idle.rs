@@ -18,7 +18,7 @@ use std::cell::{Cell, RefCell};
 /// wakes no thread.
 ///
 /// The check that `enter` calls returns false if the job is idle. It also returns false if the job's queue must be served
-/// first, or if a handle has cancelled a task, which may lie in the queue of a held ancestor. In these two cases this function
+/// first, or if a handle has cancelled a task, which can lie in the queue of a held ancestor. In these two cases this function
 /// serves the queue or drops such tasks, and calls `enter` again.
 ///
 /// The second argument of `enter` serves the job's queue and unlocks it, if the first argument has taken the queue lock. If
@@ -46,7 +46,7 @@ pub fn enter_while_busy(
             }
             job.busy.set_waited();
             fence_after_rmw();
-            // This thread must not wait for the queue lock, because the lock's owner may need the bucket's lock to wake a
+            // This thread must not wait for the queue lock, because the lock's owner might need the bucket's lock to wake a
             // waiter. If another thread owns the queue lock, `try_lock` sets the pending bit. The owner then checks the queue
             // again, and wakes the waiters if the job is idle.
             match look_for_work(&job, || job.queue().try_lock()) {
@@ -123,7 +123,7 @@ impl Work<'_> {
 ///
 /// `try_lock` must try to get the lock of the job's queue. While this thread has that lock, no other thread takes a task out of
 /// the queue. So if the busy count is 0 meanwhile, all the job's tasks that have not ended are in the queue. If `try_lock`
-/// fails, another thread may be moving tasks, and this function returns `Some`.
+/// fails, another thread might be moving tasks, and this function returns `Some`.
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.busy.load().no_tasks() {
         return Work::Some;

@@ -33,7 +33,7 @@ pub enum Flag {
     /// The job has a rate, counts weights, or has an adaptive limit. While this flag is set, at most one task of the job is
     /// ready, each start goes through the code for rates, and no worker has a batch of the job's tasks.
     Rated = 1 << 54,
-    /// The job has, or once had, children, whose tasks may lie in the job's queue. The flag is never cleared.
+    /// The job has, or once had, children, whose tasks can lie in the job's queue. The flag is never cleared.
     Parent = 1 << 55,
     /// The job is paused: no task of the job can start until `resume`.
     Paused = 1 << 56,
@@ -101,7 +101,7 @@ impl Snapshot {
         self.0 & MOST
     }
 
-    /// Returns the limit: how many permits may be held at once.
+    /// Returns the limit: how many permits can be held at once.
     pub const fn limit(self) -> u64 {
         (self.0 >> LIMIT_SHIFT) & MOST
     }
@@ -168,7 +168,7 @@ impl Snapshot {
     }
 
     /// Returns true if the thread that releases a permit must call `weigh::release_rest`: a task waits to re-acquire its
-    /// permits, or the job may count weights.
+    /// permits, or the job might count weights.
     pub const fn acts_at_release(self) -> bool {
         self.has_any(AT_RELEASE)
     }
@@ -275,7 +275,7 @@ impl Permits {
 
     /// Reads the word.
     ///
-    /// The returned value may be older than this thread's last access to another variable. If the caller relies on a newer
+    /// The returned value might be older than this thread's last access to another variable. If the caller relies on a newer
     /// value, it must execute a full fence between that access and this call.
     ///
     /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.

@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 /// job's hold-off is armed.
 #[derive(Debug, Default)]
 pub struct Times {
-    /// The time until which a call of `hold_off` holds the job off. This time may have passed.
+    /// The time until which a call of `hold_off` holds the job off. This time might have passed.
     pub held_until: Option<Instant>,
-    /// The timer's key of the armed entry for the hold-off. The time of the entry may be earlier than `held_until`.
+    /// The timer's key of the armed entry for the hold-off. The time of the entry might be earlier than `held_until`.
     pub armed: Option<Key>,
     /// The timer's keys of the entries of the job's delayed tasks.
     pub delayed: BTreeSet<Key>,

@@ -227,7 +227,7 @@ impl PoolPtr {
 #[derive(Debug, Default)]
 struct End {
     has_come: bool,
-    /// True if a future may wait in the parking lot for the end of the pool.
+    /// True if a future might wait in the parking lot for the end of the pool.
     is_awaited: bool,
 }
 

@@ -168,7 +168,7 @@ impl Spares {
         state.blocked += 1;
         if let Some(seat) = seat {
             state.offered.push_back(seat);
-            // A spare worker may have become idle since the caller tried to lend its seat. This call wakes that spare worker.
+            // A spare worker might have become idle since the caller tried to lend its seat. This call wakes that spare worker.
             self.changed.notify_one();
         }
         Ok(())
@@ -199,7 +199,7 @@ impl Spares {
         };
         state.idle -= 1;
         if seat.is_none() {
-            // This thread may have begun as a worker and not as a spare worker. The number of spare workers falls by one in
+            // This thread might have begun as a worker and not as a spare worker. The number of spare workers falls by one in
             // both cases.
             state.threads -= 1;
         }

@@ -11,7 +11,7 @@
 //! # Without a permit
 //!
 //! A future can await the end of a task of this library, or that a job is idle or settled. Meanwhile the future must not keep
-//! its permit, because an awaited task may need that permit. So the state word of the future counts each such wait. A wait is
+//! its permit, because an awaited task might need that permit. So the state word of the future counts each such wait. A wait is
 //! counted from the poll that returns `Pending` because of the task or job, until the wait is over or dropped.
 //!
 //! - `await-1`: a worker ends the poll of a future whose count of waits is not 0. In the same change the worker sets the bit

@@ -12,7 +12,7 @@
 //! and sees WAITED set for its own task.
 //!
 //! Each circle of notes is a circle of joins that never end. A task with a note is blocked until the task that it joins has
-//! ended. A note may still exist just after its join has ended. That note leads to an ended task, which has no note itself, so
+//! ended. A note can still exist just after its join has ended. That note leads to an ended task, which has no note itself, so
 //! the note is in no circle.
 //!
 //! There are no notes of joins with a timeout, of waits for jobs or scopes, or of futures that await. No other protocol uses

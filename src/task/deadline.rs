@@ -9,7 +9,7 @@
 //! - `expire-1`: The thread that fires the deadline's entry (the *firing thread*) tries to claim the closure. If another thread
 //!   has claimed the closure before, that thread runs or drops it.
 //! - `expire-2`: If the firing thread has claimed the closure, it drops the closure, and then wakes the waiters of the job. The
-//!   empty cell may be the last in the job's queue, so these waiters may have nothing left to wait for.
+//!   empty cell might be the last in the job's queue, so these waiters might have nothing left to wait for.
 //!
 //! The claim of a closure is one change of the state word, so exactly one thread owns the closure. The timer entry of its
 //! deadline is armed before the task is pushed. So a thread that claims the closure finds the entry, unless another thread has

@@ -35,7 +35,7 @@ pub struct HandleTable {
 }
 
 impl Face {
-    /// Returns true if a waiter for this task's end may be in the parking lot.
+    /// Returns true if a waiter for this task's end might be in the parking lot.
     pub fn is_waited_for(&self) -> bool {
         self.state.load().has(WAITED)
     }

@@ -8,7 +8,7 @@
 //! A pending future keeps one busy count of its job, so its job's record is alive. A pending future keeps its permits, unless
 //! it [awaits](crate::task::awaiting) a task or a job of this library.
 //!
-//! A waker may outlive the future, its job and its pool. The waker keeps the memory of the cell, and uses only the state word.
+//! A waker can outlive the future, its job and its pool. The waker keeps the memory of the cell, and uses only the state word.
 
 use crate::base::task::{CellPtr, FutureTable, Header, Mark, Ran, VTable};
 use crate::error::JoinError;
@@ -189,7 +189,7 @@ where
         if woken {
             queue(cell, without_permit, true);
         }
-        // From here on another thread may end the future and free the cell.
+        // From here on another thread can end the future and free the cell.
         if without_permit { Ran::Waits } else { Ran::Pending }
     }
 

@@ -191,7 +191,7 @@ impl<T> TaskHandle<T> {
     ///
     /// Parks the calling thread until the task has ended or the time `timeout` has passed. A task of a pool that calls this
     /// method holds no permit while it waits, as in [`join`](Self::join). After the wait the calling task re-acquires its
-    /// permit, so the call may take longer than `timeout`. The joined task never runs inline.
+    /// permit, so the call can take longer than `timeout`. The joined task never runs inline.
     ///
     /// # Panics
     ///
@@ -369,7 +369,7 @@ impl<T> TaskHandle<T> {
     fn leave(&mut self) -> Option<Result<T, JoinError>> {
         if self.state().load().has(WAITED) {
             // Removes the handle's waker from the parking lot before the reference is given up. Afterwards the key, which is
-            // the cell's address, may belong to another task.
+            // the cell's address, might belong to another task.
             parking_lot().leave(self.key(), ONLY);
         }
         match self.state().leave() {

@@ -5,7 +5,7 @@ use std::fmt;
 /// Identifies a task. Returned by [`TaskHandle::id`](crate::TaskHandle::id) and [`current_task_id`](crate::current_task_id).
 ///
 /// Two tasks that have not ended have different ids. While a task's handle exists, no other task gets the task's id. When the
-/// task has ended and its handle was dropped, a later task may get the same id. An id says nothing about the order of tasks.
+/// task has ended and its handle was dropped, a later task can get the same id. An id says nothing about the order of tasks.
 ///
 /// # Examples
 ///

@@ -2,10 +2,10 @@
 //! thread for each 32 joins, and not one for each join.
 //!
 //! The joining thread has no handle of the joined task's job. If a worker runs the joined task to its end meanwhile, that job
-//! may be freed. So the joining thread first *pins* the joined task:
+//! can be freed. So the joining thread first *pins* the joined task:
 //! - `pin-1`: If no thread has claimed the joined task, the joining thread sets PINNED in the state word of the joined task.
 //!   The job is alive at that moment, because a task that no thread has claimed keeps its job alive.
-//! - `pin-2`: A thread that has taken the cell out of its queue may find PINNED set when it tries to claim the joined task.
+//! - `pin-2`: A thread that has taken the cell out of its queue can find PINNED set when it tries to claim the joined task.
 //!   That thread adds a busy count of the job for the joining thread, and clears PINNED. Then that thread claims the task.
 //!
 //! After the pin, the joining thread runs the joined task inline:

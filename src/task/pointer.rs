@@ -97,8 +97,8 @@ impl TaskPtr {
     }
 }
 
-/// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because the job may have become idle.
-/// Otherwise does nothing.
+/// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because the job might have become
+/// idle. Otherwise does nothing.
 ///
 /// The caller must have claimed a task of the job, and the cell of that task must be in a queue. Usually a worker takes the
 /// empty cell out, and then wakes the waiters if the job is idle. While a gate of the job is held, no worker takes cells out of

@@ -187,7 +187,7 @@ where
         if goes_on {
             // If the timer's thread cannot be started, `arm` has dropped the task.
             let _ = delay.arm(cell);
-            // The thread of the handle may have claimed the closure before the timer was armed (retry-2).
+            // The thread of the handle might have claimed the closure before the timer was armed (retry-2).
             if this.state.load().has(CLAIMED) {
                 delay.take_back();
             }

@@ -154,7 +154,7 @@ pub enum EndPoll {
     /// The poller must drop the future, because the future was cancelled during the poll.
     Cancelled,
     /// If `woken` is true, the poller must queue the future. Otherwise the poller must not use the future any more, because a
-    /// waker may queue it.
+    /// waker can queue it.
     Pending {
         /// True if the future was woken during the poll.
         woken: bool,
@@ -200,7 +200,7 @@ impl Snapshot {
         self.has(NO_PERMIT) && !self.has(POLLING | SCHEDULED)
     }
 
-    /// Returns true if the queue's reference is the only one left. The list of pending futures may still have a pointer to the
+    /// Returns true if the queue's reference is the only one left. The list of pending futures can still have a pointer to the
     /// cell.
     pub const fn is_alone(self) -> bool {
         !self.has(HANDLE | WAKERS)

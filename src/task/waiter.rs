@@ -281,7 +281,7 @@ unsafe fn notify(cell: CellPtr) {
         unsafe { free(cell) };
     }
     match waker {
-        // The waiter is a thread, which has no waker. The cell may be freed, because only its address is used.
+        // The waiter is a thread, which has no waker. The cell might have been freed, so only its address is used.
         None => parking_lot().wake(cell.as_ptr().addr()),
         Some(waker) => {
             if let Err(payload) = unwind::halt(|| waker.wake()) {
@@ -409,7 +409,7 @@ impl Drop for Waiter {
     }
 }
 
-/// Takes the cells of dropped waiters out of the job's queue and frees them, if such cells may be about half of the queue.
+/// Takes the cells of dropped waiters out of the job's queue and frees them, if such cells might be about half of the queue.
 /// Called once for each dropped waiter. So the mean cost of a call does not depend on the length of the queue.
 fn tidy_sometimes(job: JobPtr) {
     let half = job.queue().len() as u64 / 2 + 1;

@@ -1,7 +1,7 @@
 //! Waits inside a task. During the wait the task holds no permit, except at gates that keep permits, and its thread has no
 //! seat. After the wait the task re-acquires its permits ahead of the queue.
 //!
-//! When a worker drops a cancelled task, a destructor of the task's captures may wait. In this case the worker holds no permit.
+//! When a worker drops a cancelled task, a destructor of the task's captures can wait. In this case the worker holds no permit.
 //! So it only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
 //! A thread whose task waits does these steps:
@@ -54,7 +54,7 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 }
 
 /// Waits as [`wait`] does. If the caller is a task, calls `then` after the wait and before the task re-acquires its permits.
-/// Re-acquiring permits may take long, so `then` can wake another waiter before that. `awaited` is the job that the caller
+/// Re-acquiring permits can take long, so `then` can wake another waiter before that. `awaited` is the job that the caller
 /// waits for in [`Job::wait`](crate::Job::wait), or `None`.
 ///
 /// # Panics
@@ -339,7 +339,7 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
     }
 }
 
-/// Runs `f`, which may block for long on something outside the pool. Meanwhile a spare worker runs other tasks in the place of
+/// Runs `f`, which can block for long on something outside the pool. Meanwhile a spare worker runs other tasks in the place of
 /// this thread.
 ///
 /// The calling task keeps its permit, and counts as running. If the caller is not a task of a pool, or if no spare worker can

@@ -198,7 +198,7 @@ impl Context {
     }
 
     /// Adds a busy count of the running job for this thread, which still uses the job. The task's own busy count stays with the
-    /// pending future or the waiter, and another thread may give that count back at once.
+    /// pending future or the waiter, and another thread can give that count back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.busy.add_tasks(1);
@@ -250,7 +250,7 @@ impl Context {
         self.lease.job.get().is_some_and(JobPtr::keeps_any_permit)
     }
 
-    /// Returns true if tasks that may belong to other jobs wait for this worker. Also returns true if the thread has no seat.
+    /// Returns true if tasks that might belong to other jobs wait for this worker. Also returns true if the thread has no seat.
     #[inline]
     pub fn others_wait(&self) -> bool {
         self.seat().is_none_or(|seat| {

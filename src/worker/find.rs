@@ -26,7 +26,7 @@ impl Worker<'_> {
             if !self.pool().has_classes() {
                 return Some(cell);
             }
-            // A task of a higher class may be ready, so this task goes back into the deque until the turn of its class.
+            // A task of a higher class might be ready, so this task goes back into the deque until the turn of its class.
             self.seat().deque.push(cell);
             self.pool().notify();
         }
@@ -112,7 +112,7 @@ impl Worker<'_> {
             passed = true;
         }
         if passed {
-            // While these tasks were out of the injector, a searching worker could not find them, and may have parked.
+            // While these tasks were out of the injector, a searching worker could not find them, and might have parked.
             self.pool().notify();
         }
         found
@@ -130,7 +130,7 @@ impl Worker<'_> {
             return Some(cell);
         }
         deque.push(cell);
-        // While the task was out of the deque, a searching worker could not find the task, and may have parked.
+        // While the task was out of the deque, a searching worker could not find the task, and might have parked.
         self.pool().notify();
         None
     }

@@ -291,7 +291,7 @@ impl Worker<'_> {
             Popped::Task(other) => {
                 // The task belongs to a child of `job`, or the job is held. The turn ends, so that a child's task gets the
                 // permit. This thread puts the task back before it unlocks the queue, so that no other task overtakes that
-                // task. The gate may have room for the task already, so this thread checks the queue.
+                // task. The gate might have room for the task already, so this thread checks the queue.
                 job.queue().push_returned(other);
                 gate::unlock(job, consumer);
                 fence_after_rmw();

@@ -158,7 +158,7 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
         Some(Outer::Was(outer)) => (address, here(|here| here.task.replace(outer)).start),
         Some(Outer::Unchanged) => (address, 0),
         None if matches!(how, How::Over | How::Panicked | How::Cancelled) => {
-            // The timeline was off when this task started. Another task's cell may have the same address now, so the event
+            // The timeline was off when this task started. Another task's cell might have the same address now, so the event
             // names no task.
             (0, 0)
         }

@@ -85,7 +85,7 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
     let job = cell.job();
     job.pool().flight_starts();
-    // The waiter has permits now, and no reservations. A gate may have refused a task because of one of the reservations, so
+    // The waiter has permits now, and no reservations. A gate might have refused a task because of one of the reservations, so
     // this thread checks the queues.
     fence_after_rmw();
     look_outwards(job);
@@ -133,7 +133,7 @@ fn hand_over(job: JobPtr) -> bool {
 fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock_quietly()?;
     let waiter = match consumer.pop() {
-        // The words are read again after the pop, because a gate may have been paused before the popped waiter was pushed.
+        // The words are read again after the pop, because a gate might have been paused before the popped waiter was pushed.
         Popped::Task(cell) if cell.is_waiter() && cell.job() == job && may_go_on(job) => Some(cell),
         Popped::Task(other) => {
             // The popped cell belongs to a task or to a waiter of a job below, or a gate forbids the grant. This thread puts the

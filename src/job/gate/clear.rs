@@ -7,7 +7,7 @@
 //!   each removed task, so that no later join runs the task inline. Before the thread unlocks the queue, it counts the removed
 //!   tasks as busy. So the job is not idle until a worker has dropped these tasks.
 //! - `clear-2`: If tasks lie behind an unfinished push, the clearing thread unlocks the queue, and then searches it again. Such
-//!   a task may have been pushed before the clear.
+//!   a task might have been pushed before the clear.
 //! - `clear-3`: The clearing thread cancels the reservations of each removed delegate. The child of which it is the delegate is
 //!   then allowed to put its next task into the parent's queue.
 //! - `clear-4`: The clearing thread injects a sweep that owns the removed tasks. A worker drops these tasks one at a time

@@ -152,7 +152,7 @@ pub fn discard(cell: CellPtr) {
             job.drop_tasks(1);
         }
         Mark::Ready => {
-            // A destructor of the captures may wait for a task that needs room at the gates of this job. So this thread first
+            // A destructor of the captures can wait for a task that needs room at the gates of this job. So this thread first
             // cancels the reservations at these gates.
             job.gates().for_each(leave_gate);
             drop_task(cell);

@@ -16,7 +16,7 @@ pub enum Dropped {
     None,
     /// At least one task was dropped.
     Some,
-    /// A push was unfinished: behind it may lie further tasks that must be dropped. Tasks before the unfinished push may have
+    /// A push was unfinished: behind it can lie further tasks that must be dropped. Tasks before the unfinished push might have
     /// been dropped.
     NotYet,
 }
@@ -42,7 +42,7 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
 }
 
 /// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. After the return each moved
-/// task has a busy count. Returns false if a push was unfinished: further cancelled tasks may lie behind it.
+/// task has a busy count. Returns false if a push was unfinished: further cancelled tasks can lie behind it.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,
@@ -90,7 +90,7 @@ pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));
         if outer.counts_weights() {
-            // The first task in the queue may be a cancelled heavy task. The weight of a cancelled task always fits. So this
+            // The first task in the queue might be a cancelled heavy task. The weight of a cancelled task always fits. So this
             // check of the queue admits that task, and a worker drops it.
             look(outer);
         }
@@ -113,7 +113,7 @@ pub fn drop_delegates_in(gate: JobPtr) {
 }
 
 fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
-    // After a delegate was taken out of the queue, its child is allowed to put another task into the queue. That task may be
+    // After a delegate was taken out of the queue, its child is allowed to put another task into the queue. That task might be
     // cancelled, too, so this thread tries again.
     while is_stuck() {
         match drop_gone(gate, |cell| cell.job() != gate) {

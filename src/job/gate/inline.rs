@@ -56,7 +56,7 @@ impl Inline {
             return None;
         }
         // The busy count must be added before the permits are acquired. While this thread has the permits, another task of the
-        // job may be refused, and wait in the queue without a busy count. In that case only this thread's busy count keeps the
+        // job can be refused, and wait in the queue without a busy count. In that case only this thread's busy count keeps the
         // job's record.
         job.busy.add_tasks(1);
         let acquired = if job.queue().is_empty() {

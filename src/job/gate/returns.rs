@@ -118,9 +118,9 @@ impl Doubts {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it may have been cancelled by now, and if no worker takes tasks out of the queue of `line`, where the
-    /// task is. `job` is the task's job. The caller must have executed a full fence after the push. So a thread that cancels
-    /// the task later finds it in the queue.
+    /// Drops the task if it might have been cancelled by now, and if no worker takes tasks out of the queue of `line`, where
+    /// the task is. `job` is the task's job. The caller must have executed a full fence after the push. So a thread that
+    /// cancels the task later finds it in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {

@@ -19,7 +19,7 @@
 //! the gate's queue. If the thread gets the lock, it checks the weight of the first task. Otherwise it sets the pending bit,
 //! and the lock's owner checks that weight again, with a word that shows the released permits.
 //!
-//! While another task of a gate is ready, a heavy task in the gate's queue waits although its weight may fit. The worker that
+//! While another task of a gate is ready, a heavy task in the gate's queue waits although its weight might fit. The worker that
 //! starts the ready task, or puts it back, then checks the queue again.
 //!
 //! No heavy task starves. While a heavy task is first in a gate's queue and does not fit, the gate admits no task. Only these
@@ -33,11 +33,11 @@
 //! fits.
 //!
 //! A heavy task that is first in a queue can leave the queue without a start: `Job::clear` removes it, or it is a waiter that
-//! does not wait any more. The thread that removes the cell then checks the queue, because the next task may fit.
+//! does not wait any more. The thread that removes the cell then checks the queue, because the next task might fit.
 //!
-//! A thread that cancels a heavy task by its handle does not check the queue, because the job's record may have been freed. So
-//! the cancelled task stays first until a thread checks the queue. That thread admits the cancelled task, whose weight always
-//! fits, and a worker drops it.
+//! A thread that cancels a heavy task by its handle does not check the queue, because the job's record might have been freed.
+//! So the cancelled task stays first until a thread checks the queue. That thread admits the cancelled task, whose weight
+//! always fits, and a worker drops it.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
@@ -76,7 +76,7 @@ pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
 }
 
 /// Exchanges the permits of `gate` that a task of `job` has for a reservation. Then wakes tasks that wait to re-acquire permits
-/// of `gate`, because there may be no later release that wakes them. Call it after a gate has refused the task.
+/// of `gate`, because there might be no later release that wakes them. Call it after a gate has refused the task.
 #[cold]
 pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     let word = gate.permits.unstart(gate.permits_for(job));
@@ -87,7 +87,7 @@ pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
 }
 
 /// Checks the queue of `job` and of each ancestor, if that job counts weights. Call it after a task was taken out of such a
-/// queue without a start: the next task may weigh less, and fit.
+/// queue without a start: the next task might weigh less, and fit.
 #[cold]
 pub fn look_behind_a_weight(job: JobPtr) {
     for gate in job.gates().filter(|gate| gate.counts_weights()) {
@@ -131,7 +131,7 @@ pub(super) fn release_rest(gate: JobPtr, job: JobPtr, mut word: Snapshot) -> Sna
 }
 
 /// Wakes one task that waits to re-acquire its permit of `gate`. If `gate` counts weights, wakes all such tasks: if the first
-/// of them needs more permits than are free, a later one may need fewer.
+/// of them needs more permits than are free, a later one might need fewer.
 pub fn wake_reclaimers(gate: JobPtr) {
     if gate.counts_weights() {
         parking_lot().wake(gate.permit_key());

@@ -134,7 +134,7 @@ impl<'a> Consumer<'a> {
 
     /// Moves each task for which `gone` returns true from the queue to `taken`. The other tasks keep their places, and no
     /// thread sees the queue empty while a task is in it. Returns false if a push is unfinished. In that case tasks behind this
-    /// push stay in the queue, and the task before this push may stay even if `gone` returns true for it.
+    /// push stay in the queue, and the task before this push can stay even if `gone` returns true for it.
     pub fn take_out(
         &mut self,
         mut gone: impl FnMut(CellPtr) -> bool,
