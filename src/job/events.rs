@@ -84,8 +84,8 @@ pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // The next events of this thread get no cause, because the end of an inline task makes no later start possible: an inline
-    // task usually runs under the joining task's permits, and releases none.
+    // The timeline names no cause for the next events of this thread. An inline task usually runs under the joining task's
+    // permits, so its end lets no other task start.
     note!(job.pool(), no_cause());
 }
 

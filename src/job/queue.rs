@@ -111,7 +111,7 @@ impl<'a> Queue<'a> {
         let link = if previous.is_null() {
             &self.departures.head
         } else {
-            // SAFETY: the tail is `cell` now, so no consumer takes the previous tail before the store below has linked `cell`.
+            // SAFETY: the tail is another cell now, so no consumer takes `previous` before the store below links `cell` to it.
             unsafe { &(*previous).next }
         };
         // Ordering: Release; pairs with the consumer's Acquire load of the link, and publishes the cell's contents.
