@@ -12,8 +12,8 @@ use std::marker::PhantomData;
 impl<'scope> Scope<'scope, '_> {
     /// Does what [`Job::map`](crate::Job::map) does. The input and the closure may borrow values that outlive the scope.
     ///
-    /// The tasks that pull the input belong to the scope. So the scope waits for each call of `f` that has begun, even
-    /// if the iterator was dropped meanwhile.
+    /// The tasks that pull the input belong to the scope. So the scope waits for each call of `f` that has begun, even if the
+    /// iterator is dropped before.
     ///
     /// # Blocking, cancellation, errors
     ///
