@@ -150,8 +150,8 @@ impl fmt::Debug for Adaptive {
 /// One thread at a time calls the rule of a job. The library ignores the limit that the rule returns if the job's limit was set
 /// by another call since the interval ended. If the rule panics, the job's limit stays as it is.
 ///
-/// The rule runs on the thread that has run the last task of the interval, before this task's permit is released. So a rule
-/// must be fast. A rule must not wait for a task, a job or a permit of the pool: on a worker such a wait panics.
+/// The rule runs on the thread that ends the last task of the interval, before the task's permit is released. So a rule must be
+/// fast. A rule must not wait for a task, a job or a permit of the pool: on a worker such a wait panics.
 ///
 /// Each adaptive job has a rule of its own, and so has the job of each key of a [`Keyed`](crate::Keyed). A rule is dropped with
 /// its job.

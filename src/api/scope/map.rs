@@ -74,7 +74,7 @@ pub struct ScopedMap<'scope, R> {
 }
 
 impl<R> ScopedMap<'_, R> {
-    /// Changes the iterator to yield results in the order of their completion, not in the order of the input.
+    /// Changes the iterator to yield results in the order in which the calls end, not in the order of the input.
     ///
     /// # Examples
     ///
