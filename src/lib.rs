@@ -46,9 +46,9 @@
 //!
 //! # When a task starts
 //!
-//! A task starts when none of the *conditions* in this table keeps it from starting. Each condition is independent of the
-//! others: no condition sets, changes or replaces another. Several conditions can keep a task from starting at once, and they
-//! can end in any order. A task that a condition keeps from starting holds no permit, no worker and no thread.
+//! A task starts when none of the *conditions* in this table keeps it from starting. The conditions are independent: several of
+//! them can keep a task from starting at once, and they can end in any order. A task that a condition keeps from starting holds
+//! no permit, no worker and no thread.
 //!
 //! | condition | of | keeps a task from starting |
 //! |---|---|---|
@@ -80,16 +80,16 @@
 //!
 //! # Waits that nothing ends
 //!
-//! The pool detects three kinds of waits without end, and panics:
+//! If a wait can never end, the pool panics in three cases:
 //!
 //! - A task joins itself, or waits for its own job.
 //! - Tasks join each other in a circle.
 //! - A task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task that needs that
 //!   permit.
 //!
-//! The pool cannot detect other waits without end, because something else might end them: a user may raise a limit, or wake a
-//! future. Each wait in the following table lasts until its cause is removed. A task in such a wait holds no permit and no
-//! worker, if the table does not say otherwise.
+//! The pool cannot detect other waits without end, because a caller might still end them, for example by a higher limit. Each
+//! wait in the following table lasts until its cause is removed. A task in such a wait holds no permit and no worker, if the
+//! table does not say otherwise.
 //!
 //! | wait | what ends the wait | what [`Job::explain`] shows |
 //! |---|---|---|
@@ -140,7 +140,7 @@
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed.
 //! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job on
 //!   each worker, or after less than two turns of a job with a rate, an adaptive limit or weights. A turn is 16 tasks, however
-//!   long they take. A task that runs inline in a join counts as a part of the joining task.
+//!   long they take.
 //! - **shares_hold**: with a [share](JobBuilder::share) of n, a turn has 16·n tasks. With a [turn time](JobBuilder::turn_time),
 //!   a turn also ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn
 //!   after at most 8 turns of `High` on each worker. `Low` has a turn after at most 32 turns of higher classes.
@@ -164,7 +164,7 @@ compile_error!(
     "tollgate needs a target with 64-bit pointers and 64-bit atomics: a job's permits are one 64-bit word"
 );
 
-/// The public types and their methods. The documentation lists the methods of a type in the order of these lines.
+/// The public types and their methods. The generated documentation lists the methods of a type in the order of these lines.
 mod api {
     pub mod hand_over;
     pub mod pool_builder;
@@ -206,7 +206,7 @@ mod api {
     pub mod wait;
     pub mod weights;
 }
-/// Primitives that know nothing of jobs.
+/// Primitives that do not use jobs.
 mod base {
     pub mod cache;
     pub mod classes;

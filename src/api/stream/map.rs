@@ -115,7 +115,7 @@ impl<R> Map<R> {
         AsCompleted(self)
     }
 
-    /// Makes the iterator yield results in the order of their completion from now on.
+    /// Makes the iterator yield results in the order in which the calls end, from now on.
     pub(super) fn order_by_completion(&self) {
         self.0.pump.order_by_completion();
     }
