@@ -165,7 +165,7 @@ impl Histogram {
     /// Returns the least and the greatest time of the bucket with the index `bucket`.
     fn bounds(&self, bucket: usize) -> RangeInclusive<Duration> {
         let least = if bucket == 0 { 0 } else { 1 << (bucket - 1) };
-        // The shift is below 64, because `bucket` is at least 1 here.
+        // In the second branch the shift is below 64, because `bucket` is at least 1.
         let most = if bucket == 0 { 0 } else { u64::MAX >> (BUCKETS - 1 - bucket) };
         Duration::from_nanos(least)..=Duration::from_nanos(most.min(self.longest))
     }

@@ -80,12 +80,12 @@
 //!
 //! # Waits that nothing ends
 //!
-//! If a wait can never end, the pool panics in three cases:
+//! The pool detects three kinds of waits that can never end:
 //!
-//! - A task joins itself, or waits for its own job.
-//! - Tasks join each other in a circle.
-//! - A task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task that needs that
-//!   permit.
+//! - The pool panics if a task joins itself, or waits for its own job.
+//! - The pool panics if tasks join each other in a circle.
+//! - The pool panics if a task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task
+//!   that needs that permit.
 //!
 //! The pool cannot detect other waits without end, because a caller might still end them, for example by a higher limit. Each
 //! wait in the following table lasts until its cause is removed. A task in such a wait holds no permit and no worker, if the

@@ -24,8 +24,8 @@
 //!
 //! A handle that cancels a queued task releases the task's slot at once, but leaves the task's empty cell in the queue. A
 //! worker frees the empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if they are at
-//! least as many as the slots, and at least as many as the tasks in the queue. So about half of the queue's cells can be empty,
-//! or as many as there are slots.
+//! least as many as the slots, and at least as many as the tasks in the queue. So at most about half of the queue's cells are
+//! empty, or about as many cells as there are slots if that is more.
 //!
 //! A future that waits for a slot does the same steps as a blocked pusher: see module `reserve`.
 //!

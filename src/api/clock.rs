@@ -191,9 +191,9 @@ impl ManualClock {
     /// When `advance` returns, each delayed task whose time has come is in its job's queue, and each hold-off whose end has
     /// come is over. `advance` does not wait until the tasks run.
     ///
-    /// A delay or hold-off that another thread begins during `advance` may count from the time before the move. Its end may
-    /// then have come already, but it takes effect only at the next call of `advance`. So a test of a
-    /// [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
+    /// If another thread begins a delay during `advance`, the delay can count from the time before the move. Even if the end of
+    /// this delay has come already, the delay ends only at the next call of `advance`. The same holds for a hold-off. So a test
+    /// of a [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
     /// [delayed](crate::JobStats::delayed).
     ///
     /// # Panics

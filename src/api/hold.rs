@@ -14,8 +14,8 @@ impl Job {
     /// no thread and no worker: one timer serves the whole pool.
     ///
     /// After this call has returned, no task of the job acquires a permit during the hold-off. But a worker that is between two
-    /// tasks of the job, and still has a permit, can start one more task. Tasks that have begun continue. They also re-acquire
-    /// their permits after a wait inside.
+    /// tasks of the job, and still has a permit, can start one more task. Tasks that have begun continue, and can also
+    /// re-acquire their permits after a wait inside.
     ///
     /// A hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all three
     /// allow the start. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a pause.

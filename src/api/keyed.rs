@@ -29,11 +29,11 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 ///
 /// A key is not dropped if its job differs from a new job, because the next look-up of a dropped key makes a new job:
 ///
-/// - The key is kept if the [limit](Job::set_limit) or the [rates](Job::set_rates) of its job were changed, or if its job is
-///   [paused](Job::pause) or [held off](Job::hold_off).
-/// - The key is kept while a part of a [rate](JobBuilder::rate) of its job is used up. The tokens of the rate come back with
-///   time.
-/// - The key is kept if its job is [closed](Job::close) or cancelled, and the parent is neither.
+/// - An idle key is kept if the [limit](Job::set_limit) or the [rates](Job::set_rates) of its job were changed, or if its job
+///   is [paused](Job::pause) or [held off](Job::hold_off).
+/// - An idle key is kept while a part of a [rate](JobBuilder::rate) of its job is used up. The tokens of the rate come back
+///   with time.
+/// - An idle key is kept if its job is [closed](Job::close) or cancelled, and the parent is neither.
 ///
 /// When a key is dropped, the library forgets the [adaptive](JobBuilder::adaptive) limit of its job, even if [`Job::set_limit`]
 /// has set that limit. The figures of the job's [`Job::stats`] are lost, but [`Job::stats_with_children`] of the

@@ -4,8 +4,8 @@
 //! one pusher. If that pusher is a future that no longer needs a slot, another pusher must be woken in its place. So each
 //! future wakes the next pusher when its wait ends, with a slot or by a drop:
 //!
-//! - `pass-1`: the future takes its entry out of the parking lot.
-//! - `pass-2`: the future wakes the next pusher if a slot is free.
+//! - `pass-1`: a future whose wait for a slot ends removes its entry from the parking lot.
+//! - `pass-2`: that future wakes the next pusher if a slot is free.
 
 use crate::api::acquire::Permit;
 use crate::api::capacity::{Asked, BlockedPusher};

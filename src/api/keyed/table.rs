@@ -3,11 +3,11 @@
 //! The table owns one handle of each key's job. These steps keep a key in use from being evicted:
 //!
 //! - `key-1`: a thread that looks up a key adds a handle of the key's job while the thread holds the lock of the key's shard.
-//! - `key-2`: a thread that has made a job looks the key up again. The thread holds the lock of the shard from this look-up
-//!   until it has added the job to the shard.
-//! - `evict-1`: a thread that evicts holds the lock of the shard. The thread reads the counts of handles and of busy tasks in
-//!   one load. If a handle besides the table's exists, or a task is busy, the thread keeps the key.
-//! - `evict-2`: the thread that evicts then checks that the job's queue is empty and that the job is as made. If so, the thread
+//! - `key-2`: a thread that has made a job for a key looks the key up again, and adds the job if there is still none. It holds
+//!   the lock of the shard for both.
+//! - `evict-1`: a thread that evicts idle keys holds the lock of the shard. For each job it reads the counts of handles and of
+//!   busy tasks in one load. If the job has a handle besides the table's, or a busy task, its key is kept.
+//! - `evict-2`: the evicting thread then checks that the job's queue is empty and that the job is as made. If so, the thread
 //!   removes the key.
 //!
 //! No key in use is evicted. A push needs a handle or a running task of the job, and the evicting thread reads the counts of

@@ -99,7 +99,7 @@ impl Guard {
 /// A closure or future of a set, and its guard. If the task is dropped before it starts, its captures are dropped first. So
 /// when the task's number is in the list, no destructor of the captures has to run any more.
 pub struct Guarded<F> {
-    /// Must be dropped before `guard`.
+    /// The closure or future. Must be dropped before the field `guard`.
     task: F,
     guard: Guard,
 }

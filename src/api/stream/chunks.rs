@@ -6,9 +6,9 @@
 //! given back even after the end of the input, as long as a puller holds a chunk. The number `held` counts the pullers that
 //! hold a chunk. Two steps make sure that a puller pulls the items that are given back:
 //!
-//! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has the lock,
-//!   this puller lowers the number of running pullers, executes a full fence, and tries the lock again (`pull-1` to `pull-3` of
-//!   module `stream`).
+//! - `chunk-1`: a puller that has run its chunk lowers `held`, the number of pullers with a chunk. Then it tries the lock of
+//!   the input. If another puller has the lock, this puller lowers the number of running pullers, executes a full fence, and
+//!   tries the lock again (`pull-1` to `pull-3` of module `stream`).
 //! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input, lowers the number
 //!   of running pullers, and executes a full fence. Then it reads `held`. If `held` is 0, this puller pulls again. If not, its
 //!   task ends.

@@ -146,7 +146,8 @@ impl<I, F, R, K> Drop for Puller<I, F, R, K> {
     }
 }
 
-/// Makes the tasks of a stream's pullers. The type decides whether a scope waits for the end of these tasks.
+/// Makes the tasks of a stream's pullers. With the keeper `OfScope` a scope waits for the end of these tasks. With `Nothing` no
+/// call waits for them.
 pub trait Keeper: Copy + Send + Sync {
     /// Makes the task of a puller. No statistics count the task.
     ///

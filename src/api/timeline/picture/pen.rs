@@ -32,9 +32,9 @@ pub struct Pen<'a> {
     over: BTreeMap<u32, Vec<Vec<usize>>>,
     tasks: u64,
     flows: u64,
-    /// For each event that ended a slice, the index of that slice.
+    /// The indices of slices, by the id of the event that ended the slice.
     ends: HashMap<u64, usize>,
-    /// For each event that ended no slice and can have let a task start, a sentence that says what happened.
+    /// Sentences about events that ended no slice but can have let a task start, by the id of the event.
     acts: HashMap<u64, String>,
     figures: BTreeMap<u32, Vec<Figures>>,
     parked: Vec<Vec<Slice>>,
@@ -374,7 +374,7 @@ impl<'a> Pen<'a> {
 /// The reason shown for a running slice that ended because its task began to wait without a permit.
 const WAITED: &str = "began to wait";
 
-/// Returns the reason for which the permit of a slice was released, in words.
+/// Returns why the permit was released at the end of a slice, in words.
 fn left(slice: &Slice) -> &'static str {
     if slice.why == WAITED { "released its permit to wait" } else { "ended" }
 }
