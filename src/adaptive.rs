@@ -224,7 +224,7 @@ pub struct Interval {
     pub tasks: u64,
     /// The mean time for which the tasks that ended in the interval held their permits.
     pub mean: Duration,
-    /// The standard deviation of the times of which [`mean`](Self::mean) is the mean.
+    /// The standard deviation of the times for which the tasks that ended in the interval held their permits.
     pub deviation: Duration,
     /// The number of tasks that ended in the interval and had called [`overloaded`](crate::overloaded).
     pub overloads: u64,

@@ -140,7 +140,7 @@
 //! - **serial_in_order**: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed.
 //! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job on
 //!   each worker, or after less than two turns of a job with a rate, an adaptive limit or weights. A turn is 16 tasks, however
-//!   long they take.
+//!   long they take. A task that runs inline in a join counts as a part of the joining task.
 //! - **shares_hold**: with a [share](JobBuilder::share) of n, a turn has 16·n tasks. With a [turn time](JobBuilder::turn_time),
 //!   a turn also ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn
 //!   after at most 8 turns of `High` on each worker. `Low` has a turn after at most 32 turns of higher classes.

@@ -201,9 +201,9 @@ impl Pace {
         Self { rate, saved: saved(rate), free: None }
     }
 
-    /// Returns the state of the new rate `rate`, which replaces this one. As many starts of the new burst are used up as of the
-    /// old burst, but at most all. A gap that has begun continues, but for at most the length of the new gap. If only one of
-    /// the two rates is a gap, the new rate begins unused.
+    /// Returns the state of the new rate `rate`, which replaces this one. As many starts of the new burst are used up as were
+    /// used up of the old burst, but at most the whole new burst. A gap that has begun continues, but for at most the length of
+    /// the new gap. If only one of the two rates is a gap, the new rate begins unused.
     pub fn with_rate(self, rate: Rate, now: Instant) -> Self {
         let left = self.free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
         let wait = match (self.rate.kind, rate.kind) {

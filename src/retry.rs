@@ -44,7 +44,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Makes the default policy, which each of the following methods can change.
+    /// Makes the default policy. The other methods change its settings.
     ///
     /// # Examples
     ///

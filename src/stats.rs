@@ -37,8 +37,8 @@ pub struct JobStats {
     /// of permits that these tasks hold.
     pub running: usize,
     /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number can be
-    /// too small while one of these tasks runs: a task of a job below, a task with a weight above 1, or a task that waits
-    /// inside and keeps a permit of an ancestor.
+    /// too small in three cases: while a task of a job below runs, while a task with a weight above 1 runs, and while a task
+    /// waits inside and keeps a permit of an ancestor of the job.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///

@@ -236,8 +236,8 @@ impl fmt::Debug for Permit {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Acquire<'a> {
     job: &'a Job,
-    /// The waiter of this future in the job's queue, or `None` if the future does not wait. Must be dropped before the field
-    /// `wait`: the drop of the waiter can give a permit back, which is still a part of the wait.
+    /// The waiter of this future in the job's queue. `None` if the future does not wait. Must be dropped before the field
+    /// `wait`, because the drop of the waiter can give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }

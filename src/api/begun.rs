@@ -23,9 +23,10 @@ impl JobBuilder {
     ///   runs inline counts as a part of the joining task: the closure runs even if the job is paused, held off or over its
     ///   limit.
     /// - At a limit of 1, a task of the job must not join a task that needs a second permit of the job: the join panics, and
-    ///   the panic names the job. Such tasks are a future; a delayed or retried task; a task of a job below; a closure more
-    ///   than 32 inline joins deep; a closure of a job with a [rate](Self::rate), an [adaptive](Self::adaptive) limit or
-    ///   [weights](Self::weighted). A closure with a deadline is joined like any other closure.
+    ///   the panic names the job. Tasks that need a second permit are: a future; a delayed or retried task; a task of a job
+    ///   below; a closure more than 32 inline joins deep; a closure of a job with a [rate](Self::rate), an
+    ///   [adaptive](Self::adaptive) limit or [weights](Self::weighted). A closure with a deadline is joined like any other
+    ///   closure.
     /// - At a limit of 1, a wait for a [set](Job::set) panics if all remaining tasks of the set are of the waiting task's job,
     ///   and none of them has begun. At a limit of 1, a wait for a job below panics if that job has a task that has not begun,
     ///   even if that job is cancelled.

@@ -204,14 +204,14 @@ impl JobBuilder {
     /// or while a task or a waiter is in its queue. From the push until its end the task counts as
     /// [`running`](crate::JobStats::running). The task waits only for a worker.
     ///
-    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. The calls that wait for a slot in other jobs, such
-    ///   as `spawn`, wait in the queue for the permits, as [`acquire`](Job::acquire) does.
-    ///   [`backlog`](crate::JobStats::backlog) counts each such waiter.
+    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. `spawn` and the other calls that block wait in the
+    ///   queue for the permits, as [`acquire`](Job::acquire) does. [`backlog`](crate::JobStats::backlog) counts each such
+    ///   waiter.
     /// - A [`ReservedSlot`](crate::ReservedSlot) of a job with a capacity of 0 holds the permits of its task, as a
     ///   [`Permit`](crate::Permit) does. So [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) panics. The
     ///   reserved slot counts as a start at each [rate](Self::rate).
-    /// - If its job or an ancestor is paused, is held off or gets a lower limit while a pushed task waits for a worker, the
-    ///   task goes to the front of the queue, and gives its permits back. If the job has a rate, that task takes a second token
+    /// - A pushed task that waits for a worker goes back to the front of the queue if its job or an ancestor is paused, is held
+    ///   off or gets a lower limit. The task then gives its permits back. If the job has a rate, the task takes a second token
     ///   when it starts. If the job is cancelled before the start, the task is dropped.
     /// - `spawn` and `execute` inside a task of the same pool push the new task without permits: the new task waits in the
     ///   queue, as in a job without a capacity. A further attempt of a [retried](Job::spawn_retry) task waits in the queue in

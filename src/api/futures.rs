@@ -19,7 +19,7 @@ impl Job {
     /// permit.
     ///
     /// While the future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), the future holds no
-    /// permit. So a future may await tasks of its own job. After such a wait the future re-acquires its permit ahead of the
+    /// permit. So a future can await tasks of its own job. After such a wait the future re-acquires its permit ahead of the
     /// queue.
     ///
     /// If the limit is 1 throughout, futures start in the order pushed, as closures do. If the job is closed or its pool has

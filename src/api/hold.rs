@@ -13,8 +13,8 @@ impl Job {
     /// itself is allowed to call this method. A later call can extend the hold-off, but never shortens it. The hold-off needs
     /// no thread and no worker: one timer serves the whole pool.
     ///
-    /// After this call has returned, no task of the job acquires a permit during the hold-off. But a worker that is between two
-    /// tasks of the job, and still has a permit, can start one more task. Tasks that have begun continue, and can also
+    /// After `hold_off` has returned, no task of the job acquires a permit during the hold-off. But a worker that is between
+    /// two tasks of the job, and still has a permit, can start one more task. Tasks that have begun continue, and can also
     /// re-acquire their permits after a wait inside.
     ///
     /// A hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all three
@@ -24,7 +24,7 @@ impl Job {
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the job's tasks have run.
     /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop the tasks of a
-    /// held-off job.
+    /// held-off job. When its pool has ended, a job is no longer held off.
     ///
     /// # Panics
     ///

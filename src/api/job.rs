@@ -135,7 +135,7 @@ impl Job {
         control::set_limit(self.0, control::limit_bits(limit));
     }
 
-    /// Pauses the job. After this call has returned, no task of the job, or of a job below it, starts.
+    /// Pauses the job. After `pause` has returned, no task of the job, or of a job below it, starts.
     ///
     /// A pause leaves the limit as it is, and running tasks continue. [`settled`](Self::settled) tells when the last running
     /// task has ended. One call of [`resume`](Self::resume) ends the pause, however often `pause` was called. A

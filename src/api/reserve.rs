@@ -125,8 +125,8 @@ impl Job {
 pub struct Reserve<'a> {
     job: &'a Job,
     waiting: Option<Waiting>,
-    /// The future's waiter in the queue of a job with a capacity of 0. Must be dropped before `wait` ends: the drop of the
-    /// waiter can give a permit back, which is still a part of the wait.
+    /// The future's waiter in the queue of a job with a capacity of 0. Must be dropped before `wait` ends, because the drop of
+    /// the waiter can give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }

@@ -50,8 +50,8 @@ use std::time::Duration;
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
 const _: () = assert!(TURN.is_power_of_two());
-/// A puller keeps its worker for at most this time while other tasks wait. The waiting task can be the next puller. With a
-/// shorter time, pullers would replace each other too often.
+/// A puller that has run for this time stops if other tasks wait for its worker. The waiting task can be the next puller. With
+/// a shorter time, pullers would replace each other too often.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
 /// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The tries end
@@ -295,7 +295,7 @@ impl<I> Feed<I> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
-            // Code under the lock never panics: a panic of the input is caught at each call.
+            // Code under the lock of the input never panics: a panic of the input is caught at each call.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }

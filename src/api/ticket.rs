@@ -15,7 +15,6 @@ use std::{future::poll_fn, pin::pin, task::Context};
 
 /// What a task owns beside its closure: a slot if the job has a capacity, or permits if the capacity is 0; a stopwatch if the
 /// job is timed; a span if the job is traced.
-/// 0. The ticket has a stopwatch if the job is timed, and a span if the job is traced.
 #[derive(Debug)]
 pub struct Ticket {
     slot: Option<Slot>,

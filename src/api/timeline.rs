@@ -52,8 +52,8 @@ pub struct Timeline<'pool>(&'pool Shared);
 impl Pool {
     /// Returns the timeline of the pool. The timeline is off until it is [started](Timeline::start).
     ///
-    /// `timeline` needs the feature `timeline`. Without that feature a program pays nothing for timelines. With the feature,
-    /// each event costs one branch while the timeline is off.
+    /// Timelines need the feature `timeline`. Without this feature a program pays nothing for them. With the feature, each
+    /// event costs one branch while the timeline is off.
     ///
     /// # Examples
     ///

@@ -5,11 +5,11 @@
 //! whether the task ran, panicked or was cancelled. The drop of the guard adds the task's number to the set's list of ended
 //! tasks:
 //!
-//! - `set-1`: the drop of the guard locks the list, adds the number, and reads and clears the flag `waited` of the
-//!   list.
+//! - `set-1`: the drop of a task's guard locks the list of ended tasks, adds the task's number, and reads and clears the flag
+//!   `waited` of the list.
 //! - `set-2`: if the flag was set, the drop of the guard wakes the set's owner.
-//! - `set-3`: before the owner waits, it locks its bucket in the parking lot, and then the list. If the list is empty, the
-//!   owner sets the flag `waited` and waits. If the list has a number, the owner does not wait.
+//! - `set-3`: before the set's owner waits, it locks its bucket in the parking lot, and then the list. If the list is empty,
+//!   the owner sets the flag `waited` and waits. If the list has a number, the owner does not wait.
 //!
 //! No wake-up of the set's owner is lost, because the drop of a guard (`set-1`) and the check of the owner (`set-3`) hold the
 //! list's lock. If the drop comes first, the owner finds the task's number in the list. If the check comes first, the drop of

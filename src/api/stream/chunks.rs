@@ -76,8 +76,8 @@ impl<T> Chunks<T> {
         self.size.store(size, Ordering::Relaxed);
     }
 
-    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if this puller holds its last chunk: the
-    /// chunk had more than one item, and the puller has run all of them.
+    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if the last chunk of this puller had more
+    /// than one item, and the puller has run all of them.
     ///
     /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input can block until an
     /// earlier item has been run. If this puller had to run the earlier item, it would block forever.
