@@ -61,7 +61,7 @@ impl Drop for Owner {
 impl Job {
     /// Returns a builder for a child of this job, with a name, a limit or a capacity.
     ///
-    /// The call needs only this handle, and no [`Pool`](crate::Pool).
+    /// `job_builder` needs only this handle, and no [`Pool`](crate::Pool).
     ///
     /// # Panics
     ///

@@ -20,7 +20,7 @@
 //!
 //! A pusher that was woken and takes a slot wakes the next pusher if a slot is still free. If no other pusher waits, the woken
 //! pusher clears the *waited* bit. A pusher can be a task of another pool, which must re-acquire its permits after the wait.
-//! Such a task does these steps before it re-acquires its permits.
+//! Such a task wakes the next pusher, or clears the bit, before it re-acquires its permits.
 //!
 //! A handle that cancels a queued task releases the task's slot at once, but leaves the task's empty cell in the queue. A
 //! worker frees the empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if they are at
@@ -29,11 +29,11 @@
 //!
 //! A future that waits for a slot does the same steps as a blocked pusher: see module `reserve`.
 //!
-//! No wake-up is lost when a slot is released. Either the pusher's check sees the free slot (`full-2`), or the thread that
-//! releases the slot sees the *waited* bit and wakes a pusher (`slot-1`, `slot-2`).
+//! A pusher that is about to park misses no slot that is released. Either the pusher's check sees the free slot (`full-2`), or
+//! the thread that releases the slot sees the *waited* bit and wakes a pusher (`slot-1`, `slot-2`).
 //!
-//! No wake-up is lost when the job or the pool is closed. Either the closing thread finds the pusher's key in the list
-//! (`full-1`, `close-2`), or the pusher's check sees the flag (`close-1`, `full-2`).
+//! A pusher that is about to park is also woken if the job or the pool is closed. Either the closing thread finds the pusher's
+//! key in the list of blocked pushers (`full-1`, `close-2`), or the pusher's check sees the flag (`close-1`, `full-2`).
 
 use crate::api::job::Job;
 use crate::base::parking::parking_lot;

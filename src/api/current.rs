@@ -56,9 +56,9 @@ pub fn current_job() -> Option<Job> {
 
 /// Returns the id of the task that runs on this thread, if that task has or had a handle.
 ///
-/// The id equals [`TaskHandle::id`](crate::TaskHandle::id) of the task's handle, even if that handle was dropped. In a task of
-/// a scope, and in an item of [`map`](crate::Job::map) or [`for_each`](crate::Job::for_each), the function returns an id that
-/// no handle has. In a task of [`Job::execute`](crate::Job::execute), and on a thread that runs no task of a pool, the function
+/// The id of a task equals [`TaskHandle::id`](crate::TaskHandle::id) of its handle, even if that handle was dropped. In a task
+/// of a scope, and in an item of [`map`](crate::Job::map) or [`for_each`](crate::Job::for_each), `current_task_id` returns an
+/// id that no handle has. In a task of [`Job::execute`](crate::Job::execute), and on a thread that runs no task of a pool, it
 /// returns `None`.
 ///
 /// # Examples

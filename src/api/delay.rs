@@ -28,8 +28,8 @@ impl Job {
     /// the delay is over, the task waits in the queue. If the job is [closed](Self::close) during the delay, the task still
     /// runs.
     ///
-    /// A task that joins a delayed task holds no permit while it waits. A task never runs inline in the joining task during its
-    /// delay.
+    /// A task that joins a delayed task holds no permit while it waits. During the delay the delayed task never runs inline in
+    /// the task that joins it.
     ///
     /// # Blocking
     ///
@@ -77,7 +77,7 @@ impl Job {
     /// Pushes a task that enters the queue at the time `when`, as [`spawn_after`](Self::spawn_after) does after a delay.
     /// Returns the task's handle.
     ///
-    /// If the time `when` has already come, does what [`spawn`](Self::spawn) does.
+    /// If the time `when` has already come, `spawn_at` does what [`spawn`](Self::spawn) does.
     ///
     /// # Panics
     ///

@@ -249,9 +249,9 @@ impl Job {
     /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), or a blocked pusher | nothing: it keeps waiting |
     /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | nothing: an item becomes a task only when it is pulled |
     ///
-    /// Usually at most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. If the limit
-    /// leaves a permit for every worker, more tasks can be ready: each worker then takes up to 16 tasks out of the queue at
-    /// once, and a task that is pushed inside a task of the same job never enters the queue.
+    /// `clear` does not drop ready tasks. Usually at most as many tasks of a job are ready as the pool has workers, or 2 in a
+    /// pool of one worker. If the limit leaves a permit for every worker, more tasks can be ready: each worker then takes up to
+    /// 16 tasks out of the queue at once, and a task that is pushed inside a task of the same job never enters the queue.
     ///
     /// A task that another thread pushes or moves to another queue during `clear` is either dropped or runs.
     ///

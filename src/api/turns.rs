@@ -63,8 +63,8 @@ impl JobBuilder {
     /// this call only the number of tasks is limited.
     ///
     /// If another task waits when the turn time has passed, the turn ends after the task in progress. So a lone task of another
-    /// job waits, on each worker, for at most this time and one task. If no other task waits, the turn continues until another
-    /// task waits. With a time of zero each task is a turn.
+    /// job waits, on each worker, for at most the turn time and one task. If no other task waits, the turn continues until
+    /// another task waits. With a time of zero each task is a turn.
     ///
     /// Set a turn time on a job whose tasks are long: if each task takes 20 ms, a lone task of another job waits for a turn of
     /// 16 tasks, which takes 320 ms. The time for which a task waits inside, as in a join, is a part of the turn. A child

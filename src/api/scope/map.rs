@@ -17,7 +17,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Blocking, cancellation, errors
     ///
-    /// The same as for [`Job::map`](crate::Job::map).
+    /// Blocks, can be cancelled, and yields errors as [`Job::map`](crate::Job::map) does.
     ///
     /// # Examples
     ///

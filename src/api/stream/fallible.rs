@@ -148,7 +148,7 @@ impl Job {
     ///
     /// # Blocking, cancellation
     ///
-    /// The same as for [`map`](Self::map).
+    /// `try_map` blocks, and can be cancelled, as [`map`](Self::map) does.
     ///
     /// # Errors
     ///
