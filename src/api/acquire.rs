@@ -458,8 +458,8 @@ impl Job {
         Ok(Permit::new(job, events::acquired(job)))
     }
 
-    /// Acquires a permit if one is free, or pushes a waiter into the job's queue. Returns `Err(Ok(permit))` or `Ok(waiter)`. If
-    /// the job accepts no waiters, returns `Err(Err(Closed))`.
+    /// Acquires a permit if one is free, and returns `Err(Ok(permit))`. Otherwise pushes a waiter into the job's queue, and
+    /// returns `Ok(waiter)`. If the job accepts no waiters, returns `Err(Err(Closed))`.
     ///
     /// The flight of this call lasts until the waiter was pushed, so that a drain waits for the push. The push can admit
     /// another task from the queue.

@@ -13,7 +13,7 @@
 //! a puller that finds the lock taken *leaves*: its task ends. The number `pullers` counts the running pullers. Six steps make
 //! sure that a missing puller is sent:
 //!
-//! - `pull-1`: a puller that finds the lock of the input taken lowers `pullers`.
+//! - `pull-1`: a puller that finds the lock of the input taken lowers `pullers`, the number of running pullers.
 //! - `pull-2`: that puller executes a full fence.
 //! - `pull-3`: that puller tries the lock once more. If it gets the lock, it raises `pullers` again. If not, it leaves.
 //! - `send-1`: the puller that has the lock of the input unlocks it.
@@ -100,8 +100,8 @@ pub enum Pulled<I: Iterator> {
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that the input is empty, no puller is ever sent. This thread does not call `next`
-    /// to find out: if that returned an item that is not `Send`, no puller could get the item.
+    /// If the `size_hint` of the input says that the input is empty, no puller is ever sent. The thread that makes this state
+    /// does not call the input's `next` to find out, because `next` could return an item that is not `Send`.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {

@@ -2,9 +2,10 @@
 //!
 //! A scoped task borrows values, but its type hides their lifetime. Three steps keep the values alive until the task has ended:
 //!
-//! - `scope-1`: the thread that makes the task counts it in `pending`, before it pushes the task.
-//! - `scope-2`: the thread that ends the task first drops the task's closure, and drops the task's outcome or stores it for the
-//!   [`ScopedHandle`], which cannot outlive the scope. Then this thread lowers `pending`.
+//! - `scope-1`: the thread that makes a scoped task counts the task in `pending`, the number of tasks that have not ended. It
+//!   pushes the task afterwards.
+//! - `scope-2`: the thread that ends the task drops the task's closure. It drops the task's outcome, or stores the outcome for
+//!   the [`ScopedHandle`], which cannot outlive the scope. Then it lowers `pending`.
 //! - `scope-3`: the thread that runs the scope returns only when `pending` is 0. Then `pending` stays 0: the scope's closure
 //!   has returned, and a task pushes further tasks only before its own `scope-2`.
 //!
