@@ -14,7 +14,7 @@ impl Job {
     ///
     /// A task of a child acquires its permits one after the other: first of its own job, then of each ancestor. If one of these
     /// jobs has no free permit, the task waits in that job's queue. If all permits of a parent are held, its children take
-    /// turns of 16 tasks or 100 µs, however long their queues are. A turn that begins with a pending future ends after the poll
+    /// turns of 16 tasks or 100 µs, however long their queues are. A turn that begins with a woken future ends after the poll
     /// of that future.
     ///
     /// A child inherits its parent's [share](crate::JobBuilder::share), turn time and class. Calls on a parent include all jobs

@@ -19,8 +19,8 @@ impl Job {
     ///
     /// A hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all three
     /// allow the start. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a pause.
-    /// [`cancel`](Self::cancel) drops the accepted tasks at once. After [`close`](Self::close) they run when the hold-off has
-    /// ended.
+    /// After [`close`](Self::close) the accepted tasks run when the hold-off has ended. After [`cancel`](Self::cancel) they are
+    /// dropped without waiting for the end of the hold-off.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the job's tasks have run.
     /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop the tasks of a

@@ -35,9 +35,9 @@ impl Pool {
     /// A job is returned only while it has a handle or a task. Other threads can make and drop jobs during the call, so the
     /// returned list can be out of date. Each returned handle keeps its job alive.
     ///
-    /// A job without a name is returned only if it has waiting tasks, and also has a parent, has a child, is paused or has a
-    /// limit of 0. The pool keeps no list of all other jobs without a name, because such a list would slow down each of these
-    /// jobs.
+    /// A job without a name is returned only if it has waiting tasks, and one of these is true: the job has a parent or a
+    /// child, is paused, or has a limit of 0. The pool keeps no list of all other jobs without a name, because such a list
+    /// would slow down each of these jobs.
     ///
     /// # Examples
     ///

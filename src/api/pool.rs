@@ -203,8 +203,8 @@ impl Pool {
     /// After the time-out, tasks that still run end by themselves. Neither this call nor the drop of the pool waits for them.
     /// So this call returns even if a task never ends or a future is never woken.
     ///
-    /// A task that waits for a permit at the time-out is dropped as soon as that permit is free. Its handle then returns
-    /// [`Cancelled`](crate::JoinError::Cancelled).
+    /// A queued task whose permit a running task still holds at the time-out is dropped when the running task ends. The handle
+    /// of the dropped task then returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Errors
     ///
