@@ -1,4 +1,4 @@
-//! Changes a job whose tasks may be running: sets its limit, pauses, resumes, closes, cancels and clears it.
+//! Changes a job whose tasks might be running: sets its limit, pauses, resumes, closes, cancels and clears it.
 
 use crate::base::parking::parking_lot;
 use crate::job::events;
@@ -105,14 +105,14 @@ fn changed(job: JobPtr, held_changed: bool) {
 /// draining, cancels a held job instead of adding it. The list owns a handle of each job on it, so the record of such a job is
 /// not freed.
 ///
-/// - hold-1: the caller has changed the job's word. hold-2: the caller takes the list's lock, loads the word, and adds the job
-///   to the list if the job is held.
-/// - end-1: the draining thread sets the pool's flag *draining*. end-2: the draining thread takes the list's lock, and takes
-///   all jobs off the list. Then that thread cancels these jobs.
+/// - hold-1: the caller has changed the job's word. hold-2: the caller takes the lock of the list of held jobs, loads the word,
+///   and adds the job to the list if the job is held.
+/// - end-1: the draining thread sets the pool's flag *draining*. end-2: the draining thread takes the lock of the list of held
+///   jobs, and takes all jobs off the list. Then that thread cancels these jobs.
 ///
-/// Claim: each job that is held during a drain is cancelled. If hold-2 comes before end-2, the draining thread finds the job on
-/// the list, and cancels it. Otherwise the list's lock orders end-1 before hold-2, so the caller sees the flag, and cancels the
-/// job.
+/// Claim: each job that is held during a drain is cancelled. If the caller adds the job to the list (hold-2) before the
+/// draining thread takes all jobs off the list (end-2), the draining thread cancels the job. Otherwise the caller gets the
+/// list's lock after the draining thread. So the caller sees the flag *draining* (end-1), and cancels the job itself.
 pub fn list_if_held(job: JobPtr) {
     let mut held = job.pool().held();
     if !job.permits.load().is_held() {
@@ -217,7 +217,7 @@ fn note_futures(gate: JobPtr) {
         // The new epoch makes each worker with a lease of this job load the word before its next task.
         gate.pool().advance_epoch();
     }
-    // A pusher may have relied on such a worker to check the queue. So this thread checks the queue now.
+    // A pusher might have relied on a worker with a lease of this job to check the queue. So this thread checks the queue now.
     look(gate);
 }
 
@@ -247,7 +247,7 @@ fn cancel_with_all_below(job: JobPtr) {
     if mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that is made during a pass may accept tasks before its parent is marked as cancelled. So the loop ends only when
+    // A child that is made during a pass can accept tasks before its parent is marked as cancelled. So the loop ends only when
     // a pass over all jobs below finds no new job.
     loop {
         let mut found = Vec::new();

@@ -22,7 +22,7 @@ pub(super) struct Worker<'a> {
     pub(super) context: &'a Context,
     /// True if the pool counts this worker as searching.
     pub(super) searching: Cell<bool>,
-    /// The job that had the last turn. The job may be freed, so the code only compares its address.
+    /// The job that had the last turn. The job might have been freed, so the code only compares its address.
     pub(super) last: Cell<Option<JobPtr>>,
 }
 
