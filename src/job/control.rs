@@ -105,16 +105,18 @@ fn changed(job: JobPtr, held_changed: bool) {
 /// draining, cancels a held job instead of adding it. The list owns a handle of each job on it, so the record of such a job is
 /// not freed.
 ///
-/// - hold-1: the caller has changed the job's word. hold-2: the caller takes the lock of the list of held jobs, loads the word,
-///   and adds the job to the list if the job is held.
-/// - end-1: the draining thread sets the pool's flag *draining*. end-2: the draining thread takes the lock of the list of held
-///   jobs, and takes all jobs off the list. Then that thread cancels these jobs.
+/// - `list-1`: the caller, which has changed the job's word, locks the list of held jobs and loads the word. If the job is held, the
+///   caller adds the job to the list, unless `list-2` says otherwise.
+/// - `list-2`: under the lock, the caller checks the pool's flag *draining*. If the flag is set, the caller cancels a held job
+///   instead of adding it.
+/// - `drain-1`: the draining thread sets the flag *draining*.
+/// - `drain-2`: the draining thread locks the list, takes all jobs off the list, unlocks the list, and cancels these jobs.
 ///
-/// Claim: each job that is held during a drain is cancelled. If the caller adds the job to the list (hold-2) before the
-/// draining thread takes all jobs off the list (end-2), the draining thread cancels the job. Otherwise the caller gets the
-/// list's lock after the draining thread. So the caller sees the flag *draining* (end-1), and cancels the job itself.
+/// Claim: each job that is held during a drain is cancelled. If the caller adds the job to the list (`list-1`) before the
+/// draining thread takes all jobs off the list (`drain-2`), the draining thread cancels the job. Otherwise the caller gets the
+/// list's lock after the draining thread. So the caller sees the flag *draining* (`drain-1`), and cancels the job itself (`list-2`).
 pub fn list_if_held(job: JobPtr) {
-    let mut held = job.pool().held();
+    let mut held = job.pool().held(); // list-1
     if !job.permits.load().is_held() {
         let listed = held.remove(&job.opaque());
         drop(held);
@@ -122,6 +124,7 @@ pub fn list_if_held(job: JobPtr) {
             job.drop_handle();
         }
     } else if job.pool().draining() {
+        // list-2
         drop(held);
         cancel_held(job);
     } else if held.insert(job.opaque()) {
@@ -224,9 +227,9 @@ fn note_futures(gate: JobPtr) {
 /// Starts the drain of a pool: refuses pushes from outside, cancels the held jobs, and lets the workers end when no task is
 /// left.
 pub fn drain(pool: &Shared) {
-    pool.refuse_outsiders();
+    pool.refuse_outsiders(); // drain-1
     pool.defer_end(|| {
-        let held = std::mem::take(&mut *pool.held()); // end-2
+        let held = std::mem::take(&mut *pool.held()); // drain-2
         for job in held {
             cancel_listed(JobPtr::of(job));
         }

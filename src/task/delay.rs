@@ -11,7 +11,7 @@
 //!   a key in the list, the key's entry is armed, or a thread has taken the entry out.
 //!
 //! The thread that fires the timer's entry of a delayed task:
-//! - `due-1`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
+//! - `delay-3`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
 //!   is never idle while the task moves from the timer to the queue.
 //!
 //! The thread that cancels a delayed task by its handle:
@@ -178,7 +178,7 @@ fn push(cell: CellPtr) {
     if job.pool().drops() {
         inject_to_drop(cell, job);
     } else {
-        // The queue now owns the reference to the cell. The busy count is given back only after the push (due-1).
+        // The queue now owns the reference to the cell. The busy count is given back only after the push (delay-3).
         gate::push(job, cell);
         job.drop_tasks(1);
     }

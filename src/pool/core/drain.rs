@@ -26,7 +26,7 @@ impl Shared {
 
     /// Makes the pool refuse pushes from threads outside the pool, from now on.
     pub fn refuse_outsiders(&self) {
-        // Ordering: Release; the word that ends the drain and the lock of the list of held jobs come later (end-1 of `control`).
+        // Ordering: Release; the word that ends the drain and the lock of the list of held jobs come later (`drain-1` of `control`).
         self.notice.draining.store(true, Ordering::Release);
         full_fence();
         self.blocked_pushers.wake();
