@@ -46,14 +46,15 @@ pub struct Vegas {
     probe: Option<Probe>,
 }
 
-/// A probe: two intervals with half of the limit, in which the rule measures the least mean anew.
+/// A probe: two intervals with half of the limit, so that the server's queue empties. In the second interval the rule measures
+/// anew how long a task takes that finds the queue empty.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     /// The limit that the rule returns for the two intervals of the probe.
     halved: usize,
     /// The job's limit when the probe began. The rule returns this limit when the probe is over.
     before: usize,
-    /// True in the second interval of the probe, whose mean becomes the least mean.
+    /// True in the second interval of the probe. The mean time of that interval's tasks becomes the value of `least`.
     measures: bool,
 }
 

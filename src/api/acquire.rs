@@ -439,10 +439,10 @@ impl Job {
         self.ask().map_err(|(error, _)| error)
     }
 
-    /// Acquires a permit if one is free and the job is open. Otherwise returns the error together with the flight of this call.
+    /// Acquires a permit if one is free and the job is open. Otherwise returns the error and a flight, under which the caller can
+    /// wait for a permit.
     ///
-    /// The flight of this call begins before the call checks whether the pool drains. So a drain waits for each call that
-    /// passes the check.
+    /// The call begins the flight before it checks whether the pool drains. So a drain waits for each call that passes the check.
     #[inline]
     fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
         let job = self.ptr();

@@ -12,9 +12,9 @@ impl JobBuilder {
     /// permits, not tasks.
     ///
     /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. Three kinds of
-    ///   tasks can still start or continue before it: tasks of another child whose turn has begun, tasks that have waited
-    ///   inside and re-acquire their permits, and woken futures of the heavy task's own job. The heavy task starves only if
-    ///   such tasks never end.
+    ///   tasks can still start or continue before it: tasks of another child, if a worker has already begun a turn with that
+    ///   child; tasks that have waited inside and re-acquire their permits; and woken futures of the heavy task's own job. The
+    ///   heavy task starves only if new tasks of these kinds keep coming.
     /// - A task that weighs more than the limit runs alone: the task starts when no permit of this job is held. If the
     ///   limit is lowered below the weight of a waiting task, this task runs alone, too.
     /// - Each child has at most one task in this job's queue, as without weights. So children with heavy tasks and children
@@ -23,9 +23,9 @@ impl JobBuilder {
     ///   wait. So does a pending future that awaits a task or a job of this library. Any other pending future keeps all its
     ///   permits.
     ///
-    /// A job that counts weights admits one task at a time, and no join runs a task of such a job inline. If a handle cancels a
-    /// heavy task that is first in the queue, the next tasks can stay in the queue until a permit is released. A job that
-    /// counts no weights pays nothing.
+    /// Weights have a cost: workers take the tasks of such a job out of its queue one by one, not in batches, and no join runs a
+    /// task of such a job inline. If a handle cancels a heavy task that is first in the queue, the next tasks can stay in the
+    /// queue until a permit is released. A job that counts no weights pays nothing.
     ///
     /// # Examples
     ///

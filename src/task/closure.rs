@@ -246,7 +246,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         }
     }
 
-    /// Returns the [`Owner`] of the task, such as a scope or an entry of the timer.
+    /// Returns the task's [`Owner`]: the object that the task belongs to besides its job, such as a scope.
     pub fn owner(&self) -> O {
         self.owner
     }

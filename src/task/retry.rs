@@ -187,7 +187,8 @@ where
         if goes_on {
             // If the timer's thread cannot be started, `arm` has dropped the task.
             let _ = delay.arm(cell);
-            // The thread of the handle might have claimed the closure before the timer was armed (retry-2).
+            // A thread that cancels the task by its handle might have claimed the closure before the timer was armed (`retry-2`).
+            // That thread found no entry, so this thread takes the entry out.
             if this.state.load().has(CLAIMED) {
                 delay.take_back();
             }

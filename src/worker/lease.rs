@@ -26,8 +26,9 @@ pub struct Lease {
     pub turn: Cell<u32>,
     /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
-    /// The time at which the turn began, or at which the turn's count of tasks began anew. `None` if no task waited in the
-    /// queue of an ancestor at that time, and the job has no turn time.
+    /// The time from which the turn's length counts. At first this is the begin of the turn. If the turn is over and no other
+    /// task waits, the turn continues, and its length counts from that moment. `None` if the length does not matter: the job has
+    /// no turn time, and no task waited in the queue of an ancestor at that moment.
     pub began: Cell<Option<Instant>>,
     /// The value of `turn` at the time in `began`.
     pub since: Cell<u32>,
@@ -51,7 +52,7 @@ pub struct TurnSoFar {
 }
 
 impl Lease {
-    /// Makes a lease that is not open.
+    /// Makes a lease of no job, which holds no permits.
     pub fn new() -> Self {
         Self {
             job: Cell::new(None),

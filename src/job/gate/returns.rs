@@ -20,8 +20,9 @@ use crate::priority::Priority;
 use crate::sync::fence_after_rmw;
 
 /// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate below
-/// `gate`. If the child of `gate` to which the task belongs already has a delegate in that queue, pushes the task into the
-/// child's queue instead. The same rule then holds at that child, and so on down to the task's own job.
+/// `gate`. Between `gate` and the task's own job, each job can have one delegate in the queue of its parent. If the job directly
+/// below `gate` already has its delegate in the queue of `gate`, pushes the task into the queue of that job instead, if the next
+/// job down has no delegate there, and so on down to the task's own job.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);

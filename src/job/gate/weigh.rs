@@ -1,7 +1,7 @@
 //! Starts tasks at gates that count weights: a task takes as many permits of such a gate as it weighs.
 //!
-//! A gate that counts weights always has the flag `Rated`, so at most one of its tasks is ready. While that task is ready, the
-//! gate admits no other task. So the word need not count the ready task's weight.
+//! A gate that counts weights always has the flag `Rated`, as a gate with a rate has. This flag allows one ready task at a time:
+//! while a task is ready, the gate admits no other task. So the word need not count the ready task's weight.
 //!
 //! A task passes a gate that counts weights in these steps:
 //! - `weigh-1`: A thread that admits tasks first checks whether the weight of the first task in the queue fits. The thread owns

@@ -334,7 +334,7 @@ impl<'a> Pen<'a> {
         self.over.entry(open.track).or_default().push(open.slices);
     }
 
-    /// Ends all open tasks, and returns the picture.
+    /// Ends the slices of all tasks that have not ended at the last event, and returns the picture.
     pub fn finish(mut self, record: &Record) -> Picture {
         for open in std::mem::take(&mut self.open).into_values() {
             let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
