@@ -25,7 +25,8 @@ use std::collections::VecDeque;
 
 /// The items that the pullers of one input have given back, and the number of pullers that hold a chunk.
 pub struct Chunks<T> {
-    /// The items that pullers have given back. A puller never calls the input while it has the lock of this field.
+    /// The items that pullers have given back, in the order in which pullers take them. A puller never calls the input while
+    /// it has the lock of this field.
     returned: Mutex<VecDeque<T>>,
     /// The number of items in `returned`.
     given_back: AtomicUsize,
@@ -157,11 +158,15 @@ impl<T> Chunks<T> {
         unwind::drop_quietly(second);
     }
 
-    /// Gives back the rest of a chunk of more than one item, so that other pullers can run these items. The calling
-    /// puller holds no chunk any more.
+    /// Gives back the rest of a chunk of more than one item, so that other pullers can run these items. The next chunk
+    /// begins with these items: at a limit of 1, the order of the input stays. The calling puller holds no chunk any more.
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
+        let before = returned.len();
         returned.extend(rest);
+        // The calling puller may have taken its chunk out of the front of `returned`. So the rest goes before the other items.
+        let rest = returned.len() - before;
+        returned.rotate_right(rest);
         // Ordering: Relaxed; `put_down` publishes it.
         self.given_back.store(returned.len(), Ordering::Relaxed);
         drop(returned);
