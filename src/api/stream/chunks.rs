@@ -26,7 +26,8 @@ use std::collections::VecDeque;
 
 /// The items that the pullers of one input have given back, and the number of pullers that hold a chunk.
 pub struct Chunks<T> {
-    /// The items that pullers have given back. No code of the user runs under this lock.
+    /// The items that pullers have given back, in the order in which pullers take them. No code of the user runs under this
+    /// lock.
     returned: Mutex<VecDeque<T>>,
     /// The number of items in `returned`.
     given_back: AtomicUsize,
@@ -158,11 +159,16 @@ impl<T> Chunks<T> {
         unwind::drop_quietly(second);
     }
 
-    /// Gives back the rest of a chunk, so that other pullers can run these items. The chunk must have had more than one item.
-    /// Afterwards the calling puller holds no chunk.
+    /// Gives back the rest of a chunk, so that other pullers can run these items. The next chunk begins with these items, so
+    /// that at a limit of 1 the order of the input stays. The chunk must have had more than one item. Afterwards the calling
+    /// puller holds no chunk.
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
+        let before = returned.len();
         returned.extend(rest);
+        // The calling puller might have taken its chunk out of the front of `returned`. So the rest goes before the other items.
+        let rest = returned.len() - before;
+        returned.rotate_right(rest);
         // Ordering: Relaxed; `put_down` publishes it.
         self.given_back.store(returned.len(), Ordering::Relaxed);
         drop(returned);
