@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::event::Latch;
 use common::{LONG, pool, within};
-use tollgate::{Job, JoinError, Pool, TaskHandle};
+use tollgate::{Adaptive, Job, JobBuilder, JoinError, Pool, Rate, TaskHandle};
 
 #[test]
 fn a_join_passes_its_error_on_with_a_question_mark() {
@@ -199,6 +199,30 @@ fn a_job_alone_makes_children_with_names_and_bounds() {
     assert!(page.is_closed(), "it is not a child");
     let other = host.job_builder().build();
     assert!(other.is_closed() && other.name().is_none() && other.limit() == usize::MAX);
+}
+
+#[test]
+fn a_builder_prints_what_was_set() {
+    let pool = pool(1);
+    let host = pool.job_builder().name("host").limit(6).build();
+    let says = |builder: JobBuilder| format!("{builder:?}");
+    let none = says(pool.job_builder());
+    assert!(none.starts_with("JobBuilder { limit: unlimited, "), "{none}");
+    let above = says(pool.job_builder().limit(Job::MAX_LIMIT + 1));
+    assert_eq!(above, none);
+    let page = host.job_builder().name("page").limit(2).capacity(7).rate(Rate::per_second(3));
+    let page = says(page.weight(4).timed().keep_permits(true));
+    assert!(
+        page.starts_with("JobBuilder { name: \"page\", parent: Job { name: \"host\", "),
+        "{page}"
+    );
+    for part in
+        ["limit: 2, capacity: 7, rates: [", "weight: 4", "timed: true", "keep_permits: true"]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let adaptive = says(pool.job_builder().adaptive(Adaptive::new(1..=8)));
+    assert!(adaptive.contains("range: 1..=8") && !adaptive.contains("limit"), "{adaptive}");
 }
 
 #[test]
