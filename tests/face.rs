@@ -235,6 +235,7 @@ fn a_panic_points_at_the_caller() {
             job.spawn(move || call(&own, &pool)).join().unwrap()
         };
         let other = common::pool(1).job(1);
+        let held = pool.job(0).spawn(|| ());
         let cancelled = || {
             let held = pool.job(0);
             let task = held.spawn(|| ());
@@ -250,8 +251,13 @@ fn a_panic_points_at_the_caller() {
             file_of_panic(|| pool.job_builder().parent(&other)),
             file_of_panic(|| pool.job_builder().capacity(0).build().spawn_after(LONG, || ())),
             file_of_panic(|| cancelled().into_panic()),
+            file_of_panic(|| job.explain_task(&held)),
+            file_of_panic(|| {
+                pool.job_builder().timed().build().timings().unwrap().run.quantile(2.0)
+            }),
         ] {
             assert!(file.ends_with("face.rs"), "a panic points at {file}");
         }
+        assert!(held.cancel());
     });
 }
