@@ -261,3 +261,25 @@ fn a_panic_points_at_the_caller() {
         assert!(held.cancel());
     });
 }
+
+/// More events than any memory has.
+#[cfg(feature = "timeline")]
+#[test]
+fn a_timeline_without_memory_points_at_the_caller_and_is_off() {
+    let pool = pool(1);
+    let timeline = pool.timeline();
+    for events in [usize::MAX, isize::MAX as usize / 48] {
+        timeline.start();
+        assert!(file_of_panic(|| timeline.start_with(events)).ends_with("face.rs"));
+        assert!(!timeline.is_on());
+        let said = common::panic_of(|| timeline.start_with(events));
+        assert_eq!(
+            said,
+            format!("no memory for {events} events of each worker: start the timeline with fewer")
+        );
+        pool.job(1).spawn(|| ()).join().unwrap();
+    }
+    timeline.start();
+    pool.job(1).spawn(|| ()).join().unwrap();
+    assert_eq!((timeline.is_on(), timeline.lost()), (true, 0));
+}

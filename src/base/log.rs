@@ -11,7 +11,7 @@ use crate::sync::time::Instant;
 use crate::sync::{FiguresGuard, FiguresMutex};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, TryReserveError, VecDeque};
 use std::sync::PoisonError;
 
 /// The number of rings for threads that are not workers of the pool.
@@ -215,9 +215,13 @@ struct Ring {
 }
 
 impl Ring {
-    fn clear(&mut self, most: usize) {
+    /// Drops all events, and gets memory for `most` events. If there is no such memory, the ring keeps no events from now on.
+    fn clear(&mut self, most: usize) -> Result<(), TryReserveError> {
         let count = self.count;
-        *self = Self { events: Vec::with_capacity(most), count, before: count, most };
+        *self = Self { count, before: count, ..Self::default() };
+        self.events.try_reserve_exact(most)?;
+        self.most = most;
+        Ok(())
     }
 
     /// Adds an event. If the ring is full, the event replaces the oldest one. Returns the number of the event.
@@ -304,12 +308,16 @@ impl Log {
 
     /// Drops all events and all names of tasks, gives each ring memory for `most` events, and notes the present time as the
     /// start of the timeline.
-    pub fn clear(&self, most: usize) {
+    ///
+    /// # Errors
+    /// Returns an error if there is not enough memory. Some rings then keep no events.
+    pub fn clear(&self, most: usize) -> Result<(), TryReserveError> {
         for ring in &self.rings {
-            locked(ring).clear(most);
+            locked(ring).clear(most)?;
         }
         locked(&self.names).0.clear();
         *locked(&self.span) = (self.now(), None);
+        Ok(())
     }
 
     /// Notes the present time as the stop of the timeline. Does nothing if a stop is noted already.
