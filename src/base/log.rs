@@ -302,7 +302,7 @@ impl Log {
     }
 
     /// Returns the time since the pool was made, in nanoseconds.
-    fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         self.made.elapsed().as_nanos() as u64
     }
 
@@ -326,8 +326,19 @@ impl Log {
         span.1.get_or_insert_with(|| self.now());
     }
 
-    /// Adds an event. Returns its id.
+    /// Adds an event with the present time. Returns its id.
     pub fn push(&self, event: Event) -> u64 {
+        self.add(|| Event { at: self.now(), ..event })
+    }
+
+    /// Adds an event with an earlier time: `at`, as [`now`](Self::now) has returned it.
+    pub fn push_at(&self, at: u64, event: Event) {
+        self.add(|| Event { at, ..event });
+    }
+
+    /// Adds the event that `event` returns to this thread's ring. Calls `event` under the lock of the ring. Returns the id of
+    /// the event.
+    fn add(&self, event: impl FnOnce() -> Event) -> u64 {
         let place = HERE.with(|here| match here.seat.get() {
             // A thread that is not a worker has no seat. The address of its thread-local value selects one of the rings for
             // such threads.
@@ -335,8 +346,7 @@ impl Log {
             seat => usize::from(seat) % self.rings.len(),
         });
         let mut ring = locked(&self.rings[place]);
-        // The time is read under the lock, so that the events of one ring are in the order of their times.
-        let number = ring.push(Event { at: self.now(), ..event });
+        let number = ring.push(event());
         id(place, number)
     }
 

@@ -79,16 +79,25 @@ fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
 /// What a thread ran before it began a task.
 #[derive(Clone, Copy, Debug)]
 pub enum Outer {
-    /// No start was noted, because the cell is empty or belongs to a waiter.
+    /// No start was noted, because the cell belongs to a waiter.
     Unchanged,
+    /// No start was noted, because the cell is empty. The field is the time at which the worker found the cell empty, in
+    /// nanoseconds from the making of the pool.
+    Empty(u64),
     /// The task that the thread ran before. If the thread ran no task, all fields of this value are 0.
     Was(Running),
 }
 
 #[cold]
 pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
-    // The start of a waiter is not noted here: `granted` notes it when the waiter's permit is granted.
-    if cell.is_gone() || cell.is_waiter() { Outer::Unchanged } else { enter(job, cell) }
+    if cell.is_gone() {
+        Outer::Empty(job.pool().log.now())
+    } else if cell.is_waiter() {
+        // The start of a waiter is not noted here: `granted` notes it when the waiter's permit is granted.
+        Outer::Unchanged
+    } else {
+        enter(job, cell)
+    }
 }
 
 #[cold]
@@ -154,9 +163,17 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
         Ran::Waits => How::Waits,
     };
     let (task, start) = match outer {
-        Some(Outer::Unchanged) if how != How::Cancelled => return,
+        Some(Outer::Unchanged) => return,
+        Some(Outer::Empty(at)) => {
+            if how == How::Cancelled {
+                // The cell is released by now, and a task that was pushed since then may have the same address. So the event
+                // gets the time before the release, and comes before the event of that push.
+                let event = event(Kind::Ended(how), job);
+                job.pool().log.push_at(at, Event { task: address, ..event });
+            }
+            return;
+        }
         Some(Outer::Was(outer)) => (address, here(|here| here.task.replace(outer)).start),
-        Some(Outer::Unchanged) => (address, 0),
         None if matches!(how, How::Over | How::Panicked | How::Cancelled) => {
             // The timeline was off when this task started, and another task's cell may have the same address now.
             (0, 0)
@@ -164,10 +181,7 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
         None => (address, 0),
     };
     let cause = note(job, Event { task, cause: start, ..event(Kind::Ended(how), job) });
-    if !matches!(outer, Some(Outer::Unchanged)) {
-        // A pending future keeps its permit, so this event causes no start.
-        here(|here| here.cause.set(if how == How::Pending { 0 } else { cause }));
-    }
+    here(|here| here.cause.set(cause));
 }
 
 #[cold]
