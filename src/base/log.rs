@@ -70,9 +70,9 @@ pub enum Why {
 pub enum How {
     /// The task has ended.
     Over,
-    /// The task has panicked, and has no handle.
+    /// The task has panicked.
     Panicked,
-    /// The task did not run: its handle had cancelled it, or its deadline had come.
+    /// The task was dropped: it was cancelled, or its deadline had come.
     Cancelled,
     /// The task is a pending future, which keeps its permit.
     Pending,
@@ -141,6 +141,8 @@ pub struct Running {
     pub task: usize,
     /// The id of the task's last `Started` event.
     pub start: u64,
+    /// How the task has ended, if it panicked or was dropped, and the worker is not told so by the cell's function.
+    pub how: Option<How>,
 }
 
 /// What the timeline must know of one thread: its seat, its running task, and the cause of its next events.
@@ -154,7 +156,7 @@ pub struct Here {
 }
 
 thread_static! {
-    static HERE: Here = Here { seat: Cell::new(u16::MAX), task: Cell::new(Running { task: 0, start: 0 }), cause: Cell::new(0) };
+    static HERE: Here = Here { seat: Cell::new(u16::MAX), task: Cell::new(Running { task: 0, start: 0, how: None }), cause: Cell::new(0) };
 }
 
 /// Calls `f` with this thread's [`Here`].

@@ -1,7 +1,10 @@
 //! Which event is the cause of a start: a flow leads from a slice only if the end of that slice has released the permit.
 
-use crate::common::{LONG, pool, within};
+use crate::common::{LONG, pool, unwind, within};
 use crate::{check, read};
+#[cfg(feature = "futures")]
+use tollgate::Reason;
+use tollgate::Retry;
 
 /// The joining task has released a permit before the join. That is no reason for the start of the task that runs inline under the
 /// permit of the joining task.
@@ -74,5 +77,91 @@ fn a_cancelled_task_ends_no_later_task() {
             let why = slice.says("why");
             assert!(!why.contains("not known") && why != "has not ended", "{slice:?}");
         }
+    });
+}
+
+/// A future that has its permit is dropped by its handle, by the cancel of its job, or in the poll in which it cancels its job.
+#[test]
+#[cfg(feature = "futures")]
+fn a_future_that_is_dropped_is_cancelled() {
+    within(LONG, || {
+        let pool = pool(1);
+        for way in ["handle", "job", "poll"] {
+            pool.timeline().start();
+            let search = pool.job_builder().name("search").limit(1).build();
+            let own = search.clone();
+            let task = search.spawn_future(async move {
+                if way == "poll" {
+                    own.cancel();
+                }
+                std::future::pending::<()>().await;
+            });
+            while way != "poll" && search.explain_task(&task).first() != &Reason::Pending {
+                std::thread::yield_now();
+            }
+            match way {
+                "handle" => assert!(task.cancel()),
+                "job" => search.cancel(),
+                _ => {}
+            }
+            search.wait();
+            let trace = read(&pool);
+            check(&trace);
+            let last = trace.of("job \"search\"").into_iter().max_by_key(|slice| slice.from);
+            let last = last.unwrap();
+            assert_eq!((last.name.as_str(), last.says("why")), ("running", "cancelled"), "{way}");
+        }
+    });
+}
+
+/// The handle of each task gets the payload of the panic.
+#[test]
+fn a_task_with_a_handle_that_panics_says_so() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        assert!(search.spawn(|| unwind("in a task")).join().is_err());
+        assert!(
+            search
+                .spawn_retry(Retry::new(), || -> Result<(), ()> { unwind("tried") })
+                .join()
+                .is_err()
+        );
+        #[cfg(feature = "futures")]
+        assert!(search.spawn_future(async { unwind("in a future") }).join().is_err());
+        // One that runs inline inside another one, which then returns.
+        let same = search.clone();
+        search.execute(move || assert!(same.spawn(|| unwind("inline")).join().is_err()));
+        search.wait();
+        let trace = read(&pool);
+        check(&trace);
+        let mut says: Vec<_> = trace
+            .of("job \"search\"")
+            .iter()
+            .filter(|slice| slice.name == "running")
+            .map(|slice| (slice.from, slice.says("why").to_owned()))
+            .collect();
+        says.sort();
+        let says: Vec<_> = says.into_iter().map(|(_, says)| says).collect();
+        let mut wanted = vec!["panicked"; if cfg!(feature = "futures") { 3 } else { 2 }];
+        wanted.extend(["ended", "panicked"]);
+        assert_eq!(says, wanted);
+    });
+}
+
+/// The closed job refuses the future, so the task itself drops it.
+#[test]
+#[cfg(feature = "futures")]
+fn a_task_that_drops_a_future_ends_as_a_task() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        let closed = pool.job(1);
+        closed.close();
+        search.execute(move || drop(closed.spawn_future(async {})));
+        search.wait();
+        assert_eq!(read(&pool).slice("job \"search\"", 1, "running").says("why"), "ended");
     });
 }

@@ -110,7 +110,8 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
 /// Notes the start of a task. Returns what the thread ran before the start.
 fn enter(job: JobPtr, cell: CellPtr) -> Outer {
     let start = begun(job, address(cell));
-    Outer::Was(here(|here| here.task.replace(Running { task: address(cell), start })))
+    let running = Running { task: address(cell), start, how: None };
+    Outer::Was(here(|here| here.task.replace(running)))
 }
 
 /// Notes the start of a task, or of a permit without a task. Returns the number of this event.
@@ -154,7 +155,7 @@ pub fn given_back(job: JobPtr, number: usize) {
 
 #[cold]
 pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
-    let how = match ran {
+    let mut how = match ran {
         Ran::Completed | Ran::Counted => How::Over,
         Ran::Panicked(_) => How::Panicked,
         Ran::Cancelled => How::Cancelled,
@@ -173,7 +174,11 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
             }
             return;
         }
-        Some(Outer::Was(outer)) => (address, here(|here| here.task.replace(outer)).start),
+        Some(Outer::Was(outer)) => {
+            let ended = here(|here| here.task.replace(outer));
+            how = ended.how.unwrap_or(how);
+            (address, ended.start)
+        }
         None if matches!(how, How::Over | How::Panicked | How::Cancelled) => {
             // The timeline was off when this task started, and another task's cell may have the same address now.
             (0, 0)
@@ -185,6 +190,11 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
 }
 
 #[cold]
+pub fn ends_by(how: How) {
+    here(|here| here.task.set(Running { how: Some(how), ..here.task.get() }));
+}
+
+#[cold]
 pub fn dropped(cell: CellPtr) {
     let job = cell.job();
     note(job, Event { task: address(cell), ..event(Kind::Ended(How::Cancelled), job) });
@@ -192,14 +202,14 @@ pub fn dropped(cell: CellPtr) {
 
 #[cold]
 pub fn waits(job: JobPtr) {
-    let Running { task, start } = here(|here| here.task.get());
+    let Running { task, start, .. } = here(|here| here.task.get());
     let cause = note(job, Event { task, cause: start, ..event(Kind::Waits, job) });
     here(|here| here.cause.set(cause));
 }
 
 #[cold]
 pub fn resumed(job: JobPtr) {
-    let Running { task, start } = here(|here| here.task.get());
+    let Running { task, start, .. } = here(|here| here.task.get());
     here(|here| here.cause.set(0));
     note(job, Event { task, cause: start, ..event(Kind::Resumed, job) });
     note_above(job);
