@@ -1,5 +1,5 @@
 //! Fetches pages of one host by two jobs under two limits, changes a limit meanwhile, and writes what happened: `timeline.trace` for
-//! Perfetto, and `timeline.html` for any browser. Says what the page shows for one task.
+//! Perfetto, and `timeline.html` for any browser. Prints how to see one task in the page.
 //!
 //! `cargo run --release --features timeline --example timeline -- FOLDER`
 
@@ -28,6 +28,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     pool.timeline().write(File::create(folder.join("timeline.trace"))?)?;
     pool.timeline().write_html(File::create(folder.join("timeline.html"))?)?;
     assert_eq!(pool.timeline().lost(), 0);
-    println!("see timeline.html and timeline.trace in {}", folder.display());
+    println!("see timeline.html#task=20 and timeline.trace in {}", folder.display());
     Ok(())
 }

@@ -175,10 +175,10 @@ fn a_cancelled_job_says_that_its_tasks_are_dropped() {
 #[test]
 fn a_task_of_another_job_is_refused() {
     with_workers(|pool, _| {
-        let (search, other) = (pool.job(0), pool.job(1));
+        let (search, other) = (job(pool, "search", 0), pool.job(1));
         let task = search.spawn(|| ());
         let said = panic_of(|| other.explain_task(&task));
-        assert!(said.contains("ask its own job"), "{said}");
+        assert_eq!(said, "a task of the job `search` is explained by another job: ask its own job");
         search.set_limit(1);
         task.join().unwrap();
     });

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::event::Latch;
 use common::{LONG, pool, within};
-use tollgate::{Job, JoinError, Pool, TaskHandle};
+use tollgate::{Adaptive, Job, JobBuilder, JoinError, Pool, Rate, TaskHandle};
 
 #[test]
 fn a_join_passes_its_error_on_with_a_question_mark() {
@@ -202,6 +202,30 @@ fn a_job_alone_makes_children_with_names_and_bounds() {
 }
 
 #[test]
+fn a_builder_prints_what_was_set() {
+    let pool = pool(1);
+    let host = pool.job_builder().name("host").limit(6).build();
+    let says = |builder: JobBuilder| format!("{builder:?}");
+    let none = says(pool.job_builder());
+    assert!(none.starts_with("JobBuilder { limit: unlimited, "), "{none}");
+    let above = says(pool.job_builder().limit(Job::MAX_LIMIT + 1));
+    assert_eq!(above, none);
+    let page = host.job_builder().name("page").limit(2).capacity(7).rate(Rate::per_second(3));
+    let page = says(page.weight(4).timed().keep_permits(true));
+    assert!(
+        page.starts_with("JobBuilder { name: \"page\", parent: Job { name: \"host\", "),
+        "{page}"
+    );
+    for part in
+        ["limit: 2, capacity: 7, rates: [", "weight: 4", "timed: true", "keep_permits: true"]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let adaptive = says(pool.job_builder().adaptive(Adaptive::new(1..=8)));
+    assert!(adaptive.contains("range: 1..=8") && !adaptive.contains("limit"), "{adaptive}");
+}
+
+#[test]
 fn a_panic_points_at_the_caller() {
     within(LONG, || {
         let pool = Arc::new(pool(2));
@@ -211,6 +235,7 @@ fn a_panic_points_at_the_caller() {
             job.spawn(move || call(&own, &pool)).join().unwrap()
         };
         let other = common::pool(1).job(1);
+        let held = pool.job(0).spawn(|| ());
         let cancelled = || {
             let held = pool.job(0);
             let task = held.spawn(|| ());
@@ -226,8 +251,35 @@ fn a_panic_points_at_the_caller() {
             file_of_panic(|| pool.job_builder().parent(&other)),
             file_of_panic(|| pool.job_builder().capacity(0).build().spawn_after(LONG, || ())),
             file_of_panic(|| cancelled().into_panic()),
+            file_of_panic(|| job.explain_task(&held)),
+            file_of_panic(|| {
+                pool.job_builder().timed().build().timings().unwrap().run.quantile(2.0)
+            }),
         ] {
             assert!(file.ends_with("face.rs"), "a panic points at {file}");
         }
+        assert!(held.cancel());
     });
+}
+
+/// More events than any memory has.
+#[cfg(feature = "timeline")]
+#[test]
+fn a_timeline_without_memory_points_at_the_caller_and_is_off() {
+    let pool = pool(1);
+    let timeline = pool.timeline();
+    for events in [usize::MAX, isize::MAX as usize / 48] {
+        timeline.start();
+        assert!(file_of_panic(|| timeline.start_with(events)).ends_with("face.rs"));
+        assert!(!timeline.is_on());
+        let said = common::panic_of(|| timeline.start_with(events));
+        assert_eq!(
+            said,
+            format!("no memory for {events} events of each worker: start the timeline with fewer")
+        );
+        pool.job(1).spawn(|| ()).join().unwrap();
+    }
+    timeline.start();
+    pool.job(1).spawn(|| ()).join().unwrap();
+    assert_eq!((timeline.is_on(), timeline.lost()), (true, 0));
 }

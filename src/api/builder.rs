@@ -12,7 +12,9 @@ use crate::job::timed::Timed;
 use crate::job::turns::{AskedTurns, Turns};
 use crate::pool::core::PoolPtr;
 use crate::rate::Rate;
+use crate::stats::DebugLimit;
 use crate::sync::Arc;
+use std::fmt;
 use std::num::NonZeroU32;
 
 /// Configures and makes a job. Returned by [`Pool::job_builder`](crate::Pool::job_builder) and [`Job::job_builder`].
@@ -25,7 +27,6 @@ use std::num::NonZeroU32;
 /// assert_eq!(search.limit(), 2);
 /// # Ok::<(), tollgate::BuildError>(())
 /// ```
-#[derive(Debug)]
 #[must_use = "a builder makes no job until `build` is called"]
 pub struct JobBuilder {
     pool: Owner,
@@ -49,7 +50,6 @@ pub struct JobBuilder {
 
 /// One owner of the pool: a count that keeps the pool's memory, because the builder may outlive the `Pool`. Dropping this value
 /// subtracts the count.
-#[derive(Debug)]
 struct Owner(PoolPtr);
 
 impl Drop for Owner {
@@ -468,5 +468,47 @@ impl JobBuilder {
             rated::set_rates(job.ptr(), &self.rates);
         }
         job
+    }
+}
+
+impl fmt::Debug for JobBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut builder = f.debug_struct("JobBuilder");
+        if let Some(name) = &self.name {
+            builder.field("name", name);
+        }
+        if let Some(parent) = &self.parent {
+            builder.field("parent", parent);
+        }
+        if let Some(adaptive) = &self.adaptive {
+            builder.field("adaptive", adaptive);
+        }
+        if self.limit.is_some() || self.adaptive.is_none() {
+            let limit = self.limit.filter(|limit| *limit <= Job::MAX_LIMIT);
+            builder.field("limit", &DebugLimit(limit.unwrap_or(usize::MAX)));
+        }
+        if let Some(capacity) = &self.capacity {
+            builder.field("capacity", capacity);
+        }
+        if !self.rates.is_empty() {
+            builder.field("rates", &self.rates);
+        }
+        if let Some(weight) = &self.weight {
+            builder.field("weight", weight);
+        }
+        if let Some(share) = &self.turns.share {
+            builder.field("share", share);
+        }
+        if let Some(time) = &self.turns.time {
+            builder.field("turn_time", time);
+        }
+        if let Some(priority) = &self.turns.priority {
+            builder.field("priority", priority);
+        }
+        builder
+            .field("timed", &self.timed)
+            .field("weighted", &self.counts_weights)
+            .field("keep_permits", &self.keeps_permits)
+            .finish_non_exhaustive()
     }
 }

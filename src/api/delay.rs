@@ -104,7 +104,8 @@ impl Job {
     {
         assert!(
             !self.hands_over(),
-            "a job with a capacity of 0 takes no task that waits for its time: spawn the task at that time, or set a capacity"
+            "a task{} cannot wait for its time, because the job has a capacity of 0: spawn the task at that time, or set a capacity",
+            self.ptr().of_its_name()
         );
         if when <= self.ptr().pool().now() {
             return self.spawn(task);

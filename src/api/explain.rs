@@ -85,6 +85,9 @@ impl Job {
     /// Tells why a task of this job does not run. See [`Reason`] for the answers. If the task has a name, the text of the
     /// answer begins with that name.
     ///
+    /// A [`TaskHandle`] has no such method: a handle does not keep the task's job, so the job may be gone when the task has
+    /// ended. Each push would have to pay for a handle that keeps its job.
+    ///
     /// If the task waits to start, `explain_task` walks through the job's queue up to the task, and through the queues of the
     /// ancestors. While the call walks through a queue, no task leaves that queue. Pushers and workers do not wait for the
     /// call.

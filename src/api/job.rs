@@ -68,7 +68,7 @@ impl Job {
     /// Panics if the job already has 67,108,864 handles and children.
     #[track_caller]
     pub(crate) fn of(job: JobPtr) -> Self {
-        job.busy.add_handle();
+        job.add_handle();
         Self(job)
     }
 

@@ -70,6 +70,10 @@ impl Pool {
 impl Timeline<'_> {
     /// Deletes all recorded events, and records new events from now on.
     ///
+    /// # Panics
+    ///
+    /// As [`start_with`](Self::start_with).
+    ///
     /// # Examples
     ///
     /// ```
@@ -78,11 +82,16 @@ impl Timeline<'_> {
     /// assert!(pool.timeline().is_on());
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn start(self) {
         self.start_with(EVENTS);
     }
 
     /// Does what [`start`](Self::start) does, but keeps the last `events` events of each worker. An event takes 48 bytes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is not enough memory for the events. The timeline is then off.
     ///
     /// # Examples
     ///
@@ -95,8 +104,12 @@ impl Timeline<'_> {
     /// assert!(pool.timeline().lost() > 0);
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn start_with(self, events: usize) {
-        self.0.log.clear(events);
+        if self.0.log.clear(events).is_err() {
+            self.stop();
+            panic!("no memory for {events} events of each worker: start the timeline with fewer");
+        }
         self.0.set_records(true);
     }
 

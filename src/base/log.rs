@@ -11,7 +11,7 @@ use crate::sync::time::Instant;
 use crate::sync::{FiguresGuard, FiguresMutex};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, TryReserveError, VecDeque};
 use std::sync::PoisonError;
 
 /// The number of rings for threads that are not workers of the pool.
@@ -70,9 +70,9 @@ pub enum Why {
 pub enum How {
     /// The task has ended.
     Over,
-    /// The task has panicked, and has no handle.
+    /// The task has panicked.
     Panicked,
-    /// The task did not run: its handle had cancelled it, or its deadline had come.
+    /// The task was dropped: it was cancelled, or its deadline had come.
     Cancelled,
     /// The task is a pending future, which keeps its permit.
     Pending,
@@ -143,6 +143,8 @@ pub struct Running {
     pub task: usize,
     /// The id of the task's last `Started` event.
     pub start: u64,
+    /// How the task has ended, if it panicked or was dropped, and the worker is not told so by the cell's function.
+    pub how: Option<How>,
 }
 
 /// What the timeline must know of one thread: its seat, its running task, and the cause of its next events.
@@ -156,7 +158,7 @@ pub struct Here {
 }
 
 thread_static! {
-    static HERE: Here = Here { seat: Cell::new(u16::MAX), task: Cell::new(Running { task: 0, start: 0 }), cause: Cell::new(0) };
+    static HERE: Here = Here { seat: Cell::new(u16::MAX), task: Cell::new(Running { task: 0, start: 0, how: None }), cause: Cell::new(0) };
 }
 
 /// Calls `f` with this thread's [`Here`].
@@ -217,9 +219,13 @@ struct Ring {
 }
 
 impl Ring {
-    fn clear(&mut self, most: usize) {
+    /// Drops all events, and gets memory for `most` events. If there is no such memory, the ring keeps no events from now on.
+    fn clear(&mut self, most: usize) -> Result<(), TryReserveError> {
         let count = self.count;
-        *self = Self { events: Vec::with_capacity(most), count, before: count, most };
+        *self = Self { count, before: count, ..Self::default() };
+        self.events.try_reserve_exact(most)?;
+        self.most = most;
+        Ok(())
     }
 
     /// Adds an event. If the ring is full, the event replaces the oldest one. Returns the number of the event in this ring.
@@ -301,18 +307,22 @@ impl Log {
     }
 
     /// Returns the time since the pool was made, in nanoseconds.
-    fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         self.made.elapsed().as_nanos() as u64
     }
 
     /// Drops all events and all names of tasks, gives each ring memory for `most` events, and notes the present time as the
     /// start of the timeline.
-    pub fn clear(&self, most: usize) {
+    ///
+    /// # Errors
+    /// Returns an error if there is not enough memory. Some rings then keep no events.
+    pub fn clear(&self, most: usize) -> Result<(), TryReserveError> {
         for ring in &self.rings {
-            locked(ring).clear(most);
+            locked(ring).clear(most)?;
         }
         locked(&self.names).0.clear();
         *locked(&self.span) = (self.now(), None);
+        Ok(())
     }
 
     /// Notes the present time as the stop of the timeline. Does nothing if a stop is noted already.
@@ -321,8 +331,19 @@ impl Log {
         span.1.get_or_insert_with(|| self.now());
     }
 
-    /// Adds an event. Returns its id.
+    /// Adds an event with the present time. Returns its id.
     pub fn push(&self, event: Event) -> u64 {
+        self.add(|| Event { at: self.now(), ..event })
+    }
+
+    /// Adds an event with an earlier time: `at`, as [`now`](Self::now) has returned it.
+    pub fn push_at(&self, at: u64, event: Event) {
+        self.add(|| Event { at, ..event });
+    }
+
+    /// Adds the event that `event` returns to this thread's ring. Calls `event` under the lock of the ring. Returns the id of
+    /// the event.
+    fn add(&self, event: impl FnOnce() -> Event) -> u64 {
         let place = HERE.with(|here| match here.seat.get() {
             // A thread that is not a worker has no seat. The address of its thread-local value selects one of the rings for
             // such threads.
@@ -330,8 +351,7 @@ impl Log {
             seat => usize::from(seat) % self.rings.len(),
         });
         let mut ring = locked(&self.rings[place]);
-        // The time is read under the lock, so that the events of one ring are in the order of their times.
-        let number = ring.push(Event { at: self.now(), ..event });
+        let number = ring.push(event());
         id(place, number)
     }
 

@@ -80,18 +80,17 @@ impl BusyCount {
         Left(self.0.fetch_sub(count, Ordering::AcqRel) - count)
     }
 
-    /// Adds a handle. The caller must have a handle or a busy count of the job.
-    ///
-    /// # Panics
-    /// Panics if there are 2²⁶ handles already.
-    #[track_caller]
-    pub fn add_handle(&self) {
+    /// Adds a handle, and returns true. Adds none and returns false if there are 2²⁶ handles already. The caller must have a
+    /// handle or a busy count of the job.
+    #[must_use]
+    pub fn add_handle(&self) -> bool {
         // Ordering: Relaxed; the caller's own count keeps the record.
         let before = self.0.fetch_add(HANDLE, Ordering::Relaxed);
-        if Left(before).handles() >= MOST_HANDLES {
+        let few = Left(before).handles() < MOST_HANDLES;
+        if !few {
             self.0.fetch_sub(HANDLE, Ordering::Relaxed);
-            panic!("too many handles and children of one job: drop some before more are made");
         }
+        few
     }
 
     /// Adds a handle for the library's own use. Never fails, because the handles of users fill at most half of the count's

@@ -12,6 +12,8 @@
 #[cfg(feature = "timeline")]
 mod noted;
 
+#[cfg(feature = "timeline")]
+use crate::base::log::How;
 use crate::base::task::{CellPtr, Ran};
 use crate::job::record::JobPtr;
 use crate::pool::core::Shared;
@@ -78,6 +80,21 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
 #[inline(always)]
 pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
     note!(pool, ended(job, address, ran, outer.0));
+}
+
+/// Notes for the timeline that the task that runs on this thread has panicked, and that its handle gets the payload. Call it
+/// before [`ended`]. The caller must keep the job alive.
+#[inline(always)]
+pub fn panicked(job: JobPtr) {
+    note!(job.pool(), ends_by(How::Panicked));
+}
+
+/// Notes for the timeline that the future that runs on this thread is dropped, because it was cancelled. Call it before
+/// [`ended`]. The caller must keep the job alive.
+#[cfg(feature = "futures")]
+#[inline(always)]
+pub fn cancelled(job: JobPtr) {
+    note!(job.pool(), ends_by(How::Cancelled));
 }
 
 /// Notes in the timeline that an inline task has ended. `outer` is what [`started_inside`] has returned for the task.

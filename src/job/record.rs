@@ -106,7 +106,7 @@ impl JobPtr {
     #[track_caller]
     pub fn make(pool: PoolPtr, parent: Option<Self>, limit: u64) -> Self {
         if let Some(parent) = parent {
-            parent.busy.add_handle();
+            parent.add_handle();
         }
         pool.own();
         Self(cache::make(Record {
@@ -246,6 +246,25 @@ impl Record {
 }
 
 impl JobPtr {
+    /// Adds a handle of the job. The caller must keep the job alive during the call.
+    ///
+    /// # Panics
+    /// Panics if the job already has 67,108,864 handles and children.
+    #[inline]
+    #[track_caller]
+    pub fn add_handle(self) {
+        if !self.busy.add_handle() {
+            self.refuse_handle();
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn refuse_handle(self) -> ! {
+        let of = self.of_its_name();
+        panic!("too many handles and children{of}: drop some before more are made");
+    }
+
     /// Returns the words that follow "a task" in the text of a panic, such as " of the job `search`". Returns an empty text if
     /// the job has no name.
     pub fn of_its_name(self) -> String {

@@ -11,6 +11,7 @@ use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
 use crate::job::cancels::note_gone;
+use crate::job::events;
 use crate::job::record::JobPtr;
 use crate::sync::UnsafeCell;
 use crate::task::state::{CANCELLED, CLAIMED, CLEARED, Claim, Finish, Reference, State};
@@ -160,9 +161,13 @@ where
         outcome: std::thread::Result<T>,
         reference: Option<Reference>,
     ) {
+        // SAFETY: by this function's contract the caller has a reference, which keeps the cell alive.
+        let job = unsafe { cell.as_ref() }.header.job();
         if O::COUNTED {
-            // SAFETY: by this function's contract the caller has a reference, which keeps the cell alive.
-            unsafe { cell.as_ref() }.header.job().tally.count(outcome.is_ok());
+            job.tally.count(outcome.is_ok());
+        }
+        if outcome.is_err() {
+            events::panicked(job);
         }
         // SAFETY: the caller claimed the task, has moved the closure out, and has a reference.
         unsafe { Self::finish(cell, outcome.map_err(JoinError::panicked), reference) };

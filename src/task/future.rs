@@ -13,6 +13,7 @@
 use crate::base::task::{CellPtr, FutureTable, Header, Mark, Ran, VTable};
 use crate::error::JoinError;
 use crate::job::cancels::note_gone;
+use crate::job::events;
 use crate::job::gate;
 use crate::job::pending::pending;
 use crate::job::record::JobPtr;
@@ -91,14 +92,24 @@ where
                 }
                 // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
                 match unsafe { Self::poll(cell) } {
-                    // SAFETY: this thread owned the future, and the poll has dropped it.
-                    Poll::Ready(outcome) => unsafe { Self::end(cell, outcome, listed) },
+                    Poll::Ready(outcome) => {
+                        if outcome.is_err() {
+                            events::panicked(cell.job());
+                        }
+                        // SAFETY: this thread owned the future, and the poll has dropped it.
+                        unsafe { Self::end(cell, outcome, listed) }
+                    }
                     // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
                     Poll::Pending => unsafe { Self::park(cell, listed) },
                 }
             }
-            // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
-            Start::Drop { listed } => unsafe { Self::drop_and_end(cell, listed) },
+            Start::Drop { listed } => {
+                if !to_drop {
+                    events::cancelled(cell.job());
+                }
+                // SAFETY: this thread set POLLING just now, so it owns the future in the slot.
+                unsafe { Self::drop_and_end(cell, listed) }
+            }
             Start::Gone => {
                 cell.job().count_cancelled();
                 // SAFETY: the caller has the queue's reference. The thread of the handle drops the future.
@@ -183,6 +194,7 @@ where
             pending().keep_sample(cell, sample, job.pool().now());
         }
         let EndPoll::Pending { woken, without_permit } = state.end_poll() else {
+            events::cancelled(job);
             // SAFETY: this thread still owns the future.
             return unsafe { Self::drop_and_end(cell, true) };
         };

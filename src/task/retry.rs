@@ -20,6 +20,7 @@
 use crate::base::task::{CellPtr, Header, Ran, VTable};
 use crate::error::JoinError;
 use crate::job::cancels::note_gone;
+use crate::job::events;
 use crate::job::gate::is_dropped;
 use crate::job::record::JobPtr;
 use crate::pool::core::PoolPtr;
@@ -132,7 +133,11 @@ where
         };
         // SAFETY: this thread has the claim, and the closure is not used again.
         unsafe { this.drop_task() };
-        this.header.job().tally.count(outcome.is_ok());
+        let job = this.header.job();
+        job.tally.count(outcome.is_ok());
+        if outcome.is_err() {
+            events::panicked(job);
+        }
         // SAFETY: this thread has the claim and the queue's reference, and the closure was dropped just now.
         unsafe { Self::finish(whole, outcome, Some(Reference::Queue)) };
         Ran::Counted

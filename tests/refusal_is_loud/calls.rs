@@ -14,13 +14,16 @@ fn more_handles_than_a_job_counts() {
     within(LONG, || {
         let pool = pool(2);
         let host = pool.job(1);
-        let (job, sibling, gauge) = (host.job(2), host.job(2), Gauge::new());
+        let job = host.job_builder().name("search").limit(2).build();
+        let (sibling, gauge) = (host.job(2), Gauge::new());
         let message = panic_of(|| {
             loop {
                 std::mem::forget(job.clone());
             }
         });
-        assert!(message.contains("handles"), "'{message}'");
+        let says =
+            "too many handles and children of the job `search`: drop some before more are made";
+        assert_eq!(message, says);
         for _ in 0..100 {
             job.execute(pass_through(&gauge));
             sibling.execute(pass_through(&gauge));

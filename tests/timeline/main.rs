@@ -3,6 +3,7 @@
 //! The trace is read back by a decoder of its own, which knows the format's numbers only.
 #![cfg(feature = "timeline")]
 
+mod causes;
 #[path = "../common/mod.rs"]
 mod common;
 mod decoder;

@@ -126,6 +126,9 @@ pub enum Reason {
     /// permit. Otherwise the future holds its permits.
     Pending,
     /// The task has started, and runs. In the explanation of a job: no task waits to start, and some tasks run.
+    ///
+    /// The reason does not say since when the task runs, because each task would have to read the clock at its start. A
+    /// timeline shows the start of each task: see `Pool::timeline`, with the feature `timeline`.
     Running {
         /// The number of tasks that hold a permit. If the job counts weights, the number of permits that these tasks hold. In
         /// the explanation of one task: 1.

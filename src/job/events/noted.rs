@@ -79,16 +79,25 @@ fn at_gate(kind: Kind, gate: JobPtr, cell: CellPtr) {
 /// What a thread ran before it began a task.
 #[derive(Clone, Copy, Debug)]
 pub enum Outer {
-    /// No start was noted, because the cell is empty or belongs to a waiter.
+    /// No start was noted, because the cell belongs to a waiter.
     Unchanged,
+    /// No start was noted, because the cell is empty. The field is the time at which the worker found the cell empty, in
+    /// nanoseconds from the making of the pool.
+    Empty(u64),
     /// The task that the thread ran before. If the thread ran no task, all fields of this value are 0.
     Was(Running),
 }
 
 #[cold]
 pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
-    // The start of a waiter is not noted here: `granted` notes it when the waiter's permit is granted.
-    if cell.is_gone() || cell.is_waiter() { Outer::Unchanged } else { enter(job, cell) }
+    if cell.is_gone() {
+        Outer::Empty(job.pool().log.now())
+    } else if cell.is_waiter() {
+        // The start of a waiter is not noted here: `granted` notes it when the waiter's permit is granted.
+        Outer::Unchanged
+    } else {
+        enter(job, cell)
+    }
 }
 
 #[cold]
@@ -101,7 +110,8 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
 /// Notes the start of a task. Returns what the thread ran before the start.
 fn enter(job: JobPtr, cell: CellPtr) -> Outer {
     let start = begun(job, address(cell));
-    Outer::Was(here(|here| here.task.replace(Running { task: address(cell), start })))
+    let running = Running { task: address(cell), start, how: None };
+    Outer::Was(here(|here| here.task.replace(running)))
 }
 
 /// Notes the start of a task, or of a permit without a task. Returns the number of this event.
@@ -145,7 +155,7 @@ pub fn given_back(job: JobPtr, number: usize) {
 
 #[cold]
 pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
-    let how = match ran {
+    let mut how = match ran {
         Ran::Completed | Ran::Counted => How::Over,
         Ran::Panicked(_) => How::Panicked,
         Ran::Cancelled => How::Cancelled,
@@ -154,9 +164,21 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
         Ran::Waits => How::Waits,
     };
     let (task, start) = match outer {
-        Some(Outer::Unchanged) if how != How::Cancelled => return,
-        Some(Outer::Was(outer)) => (address, here(|here| here.task.replace(outer)).start),
-        Some(Outer::Unchanged) => (address, 0),
+        Some(Outer::Unchanged) => return,
+        Some(Outer::Empty(at)) => {
+            if how == How::Cancelled {
+                // The cell is released by now, and a task that was pushed since then may have the same address. So the event
+                // gets the time before the release, and comes before the event of that push.
+                let event = event(Kind::Ended(how), job);
+                job.pool().log.push_at(at, Event { task: address, ..event });
+            }
+            return;
+        }
+        Some(Outer::Was(outer)) => {
+            let ended = here(|here| here.task.replace(outer));
+            how = ended.how.unwrap_or(how);
+            (address, ended.start)
+        }
         None if matches!(how, How::Over | How::Panicked | How::Cancelled) => {
             // The timeline was off when this task started. Another task's cell might have the same address now, so the event
             // names no task.
@@ -165,10 +187,12 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
         None => (address, 0),
     };
     let cause = note(job, Event { task, cause: start, ..event(Kind::Ended(how), job) });
-    if !matches!(outer, Some(Outer::Unchanged)) {
-        // A pending future keeps its permit, so this event causes no start.
-        here(|here| here.cause.set(if how == How::Pending { 0 } else { cause }));
-    }
+    here(|here| here.cause.set(cause));
+}
+
+#[cold]
+pub fn ends_by(how: How) {
+    here(|here| here.task.set(Running { how: Some(how), ..here.task.get() }));
 }
 
 #[cold]
@@ -179,14 +203,14 @@ pub fn dropped(cell: CellPtr) {
 
 #[cold]
 pub fn waits(job: JobPtr) {
-    let Running { task, start } = here(|here| here.task.get());
+    let Running { task, start, .. } = here(|here| here.task.get());
     let cause = note(job, Event { task, cause: start, ..event(Kind::Waits, job) });
     here(|here| here.cause.set(cause));
 }
 
 #[cold]
 pub fn resumed(job: JobPtr) {
-    let Running { task, start } = here(|here| here.task.get());
+    let Running { task, start, .. } = here(|here| here.task.get());
     here(|here| here.cause.set(0));
     note(job, Event { task, cause: start, ..event(Kind::Resumed, job) });
     note_above(job);

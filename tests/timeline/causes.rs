@@ -1,0 +1,167 @@
+//! Which event is the cause of a start: a flow leads from a slice only if the end of that slice has released the permit.
+
+use crate::common::{LONG, pool, unwind, within};
+use crate::{check, read};
+#[cfg(feature = "futures")]
+use tollgate::Reason;
+use tollgate::Retry;
+
+/// The joining task has released a permit before the join. That is no reason for the start of the task that runs inline under the
+/// permit of the joining task.
+#[test]
+fn a_task_that_runs_inline_starts_for_no_earlier_reason() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        let (same, other) = (search.clone(), pool.job(1));
+        search.execute(move || {
+            let task = same.spawn(|| ());
+            drop(other.try_acquire().unwrap());
+            task.join().unwrap();
+        });
+        search.wait();
+        let trace = read(&pool);
+        check(&trace);
+        let inline = trace.slice("job \"search\"", 2, "running");
+        assert!(inline.last_of_flows.is_empty(), "{inline:?}");
+    });
+}
+
+/// A task of another job runs inline, and pushes tasks, of which some are admitted when it ends. The timeline names no cause of
+/// their starts, although the inline task has released its permit.
+#[test]
+fn the_end_of_a_task_that_runs_inline_is_no_cause() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let outer = pool.job_builder().name("outer").limit(1).build();
+        let inner = pool.job(9).job_builder().name("inner").limit(2).build();
+        let (own, same) = (inner.clone(), inner.clone());
+        let pushes = move || (0..4).for_each(|_| same.execute(|| ()));
+        outer.execute(move || own.spawn(pushes).join().unwrap());
+        outer.wait();
+        inner.wait();
+        let trace = read(&pool);
+        check(&trace);
+        let waits = trace.slice("job \"outer\"", 1, "waits");
+        let first = trace.slice("job \"inner\"", 1, "running");
+        assert!(waits.from <= first.from && first.to <= waits.to, "{trace:#?}");
+        assert!(first.last_of_flows.is_empty() && first.flows.is_empty(), "{trace:#?}");
+    });
+}
+
+/// The pusher waits until the worker has counted a cancelled task, and then pushes the next one. The captures need a cell of their
+/// own, so that the allocator gives the memory that was freed last to the next task.
+#[test]
+fn a_cancelled_task_ends_no_later_task() {
+    const TASKS: u64 = 2_000;
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        for _ in 0..TASKS {
+            let (before, page) = (search.stats().cancelled, [0_u8; 500]);
+            let task = search.spawn(move || page.len());
+            if task.cancel() {
+                while search.stats().cancelled == before {
+                    std::hint::spin_loop();
+                }
+            }
+        }
+        search.wait();
+        assert_eq!(pool.timeline().lost(), 0);
+        let trace = read(&pool);
+        check(&trace);
+        for slice in trace.of("job \"search\"") {
+            let why = slice.says("why");
+            assert!(!why.contains("not known") && why != "has not ended", "{slice:?}");
+        }
+    });
+}
+
+/// A future that has its permit is dropped by its handle, by the cancel of its job, or in the poll in which it cancels its job.
+#[test]
+#[cfg(feature = "futures")]
+fn a_future_that_is_dropped_is_cancelled() {
+    within(LONG, || {
+        let pool = pool(1);
+        for way in ["handle", "job", "poll"] {
+            pool.timeline().start();
+            let search = pool.job_builder().name("search").limit(1).build();
+            let own = search.clone();
+            let task = search.spawn_future(async move {
+                if way == "poll" {
+                    own.cancel();
+                }
+                std::future::pending::<()>().await;
+            });
+            while way != "poll" && search.explain_task(&task).first() != &Reason::Pending {
+                std::thread::yield_now();
+            }
+            match way {
+                "handle" => assert!(task.cancel()),
+                "job" => search.cancel(),
+                _ => {}
+            }
+            search.wait();
+            let trace = read(&pool);
+            check(&trace);
+            let last = trace.of("job \"search\"").into_iter().max_by_key(|slice| slice.from);
+            let last = last.unwrap();
+            assert_eq!((last.name.as_str(), last.says("why")), ("running", "cancelled"), "{way}");
+        }
+    });
+}
+
+/// The handle of each task gets the payload of the panic.
+#[test]
+fn a_task_with_a_handle_that_panics_says_so() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        assert!(search.spawn(|| unwind("in a task")).join().is_err());
+        assert!(
+            search
+                .spawn_retry(Retry::new(), || -> Result<(), ()> { unwind("tried") })
+                .join()
+                .is_err()
+        );
+        #[cfg(feature = "futures")]
+        assert!(search.spawn_future(async { unwind("in a future") }).join().is_err());
+        // One that runs inline inside another one, which then returns.
+        let same = search.clone();
+        search.execute(move || assert!(same.spawn(|| unwind("inline")).join().is_err()));
+        search.wait();
+        let trace = read(&pool);
+        check(&trace);
+        let mut says: Vec<_> = trace
+            .of("job \"search\"")
+            .iter()
+            .filter(|slice| slice.name == "running")
+            .map(|slice| (slice.from, slice.says("why").to_owned()))
+            .collect();
+        says.sort();
+        let says: Vec<_> = says.into_iter().map(|(_, says)| says).collect();
+        let mut wanted = vec!["panicked"; if cfg!(feature = "futures") { 3 } else { 2 }];
+        wanted.extend(["ended", "panicked"]);
+        assert_eq!(says, wanted);
+    });
+}
+
+/// The closed job refuses the future, so the task itself drops it.
+#[test]
+#[cfg(feature = "futures")]
+fn a_task_that_drops_a_future_ends_as_a_task() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).build();
+        let closed = pool.job(1);
+        closed.close();
+        search.execute(move || drop(closed.spawn_future(async {})));
+        search.wait();
+        assert_eq!(read(&pool).slice("job \"search\"", 1, "running").says("why"), "ended");
+    });
+}
