@@ -123,6 +123,8 @@ pub(crate) struct JobReport {
     pub(crate) auto: Option<AutoReport>,
     /// How many requests the plan has; not known of a list.
     pub(crate) planned: Option<u64>,
+    #[serde(skip)]
+    pub(crate) has_list: bool,
     /// How many were sent. A line of a list that is no URL counts, and fails.
     pub(crate) requests: u64,
     pub(crate) ok: u64,
@@ -301,6 +303,7 @@ impl JobReport {
             limits: plan.limits.clone(),
             auto: AutoReport::new(plan.auto, check.limited.settled()),
             planned: plan.requests(),
+            has_list: matches!(plan.targets, Targets::List(_)),
             requests: all.requests(),
             ok: all.ok,
             failed: all.failed,

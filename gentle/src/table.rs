@@ -82,7 +82,7 @@ impl fmt::Display for Report {
 
 impl ThresholdReport {
     /// The threshold and what was measured.
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let verdict = if self.held { "held" } else { "not held" };
         let found = self.found.as_deref().unwrap_or("nothing to measure");
         format!("threshold {}: {verdict}, {found}", self.threshold)
@@ -159,12 +159,19 @@ impl JobReport {
         for line in self.remarks_on_failures() {
             writeln!(f, "{name}: {line}")?;
         }
+        self.remark_on_unsent().map_or(Ok(()), |line| writeln!(f, "{name}: {line}"))
+    }
+
+    /// What was not sent of the plan, if something was not.
+    pub(crate) fn remark_on_unsent(&self) -> Option<String> {
         match self.planned {
             Some(planned) if self.done() < planned => {
-                writeln!(f, "{name}: {} of {planned} requests not sent", planned - self.done())
+                Some(format!("{} of {planned} requests not sent", planned - self.done()))
             }
-            None if self.requests == 0 => writeln!(f, "{name}: no URL came from the list"),
-            _ => Ok(()),
+            None if self.requests > 0 => None,
+            None if self.has_list => Some("no URL came from the list".to_owned()),
+            None => Some("no request was sent in the time of the job".to_owned()),
+            _ => None,
         }
     }
 }
