@@ -166,6 +166,11 @@ fn a_dash_is_standard_output() {
     assert!(ended.stderr.contains("all as expected: 3 requests"), "{ended:?}");
     let ended = gentle([plan, "--json", "-", "--csv", "-"]);
     assert_eq!(ended.status, Some(2), "{ended:?}");
+    let fails = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 3, "expect = 404"));
+    let ended = gentle([fails.path().to_str().unwrap(), "--quiet", "--failures", "-"]);
+    let kinds = |line: &str| serde_json::from_str::<Value>(line).unwrap()["kind"].clone();
+    assert_eq!(ended.stdout.lines().map(kinds).collect::<Vec<_>>(), ["unexpected"; 3], "{ended:?}");
+    assert!(ended.stderr.contains("not as expected: 3 requests"), "{ended:?}");
 }
 
 /// A plan with odd names and a job that fails.
