@@ -241,7 +241,9 @@ impl Check {
         if let Some(mistake) = &mistake {
             self.log(&shown, mistake, status.map(|status| status.as_u16()), took);
         }
-        if let Some(timeline) = self.limited.timeline() {
+        // What this machine did not send is in no rate.
+        let was_sent = mistake.as_ref().is_none_or(|mistake| mistake.kind != Kind::Own);
+        if let Some(timeline) = self.limited.timeline().filter(|_| was_sent) {
             timeline.record(end, mistake.is_none().then_some(took));
         }
         self.tally().record(&Sent {

@@ -72,11 +72,10 @@ impl Report {
              <span class=\"soft\">· started {started}, took {:.1} s</span></p>\n",
             self.elapsed_seconds
         );
-        let rate = requests as f64 / self.elapsed_seconds.max(1e-3);
         let mut facts = vec![
             (requests.to_string(), "requests"),
             (failed.to_string(), "failed"),
-            (format!("{rate:.1}"), "requests a second"),
+            (format!("{:.1}", self.requests_per_second), "requests a second"),
             (self.jobs.len().to_string(), "jobs"),
         ];
         let own = sum(|job| job.own_failures);

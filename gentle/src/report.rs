@@ -36,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) started: String,
     pub(crate) ended: String,
     pub(crate) elapsed_seconds: f64,
+    /// Of all jobs together.
+    pub(crate) requests_per_second: f64,
     /// The thresholds over all jobs together.
     pub(crate) thresholds: Vec<ThresholdReport>,
     pub(crate) jobs: Vec<JobReport>,
@@ -240,6 +242,7 @@ impl Report {
             started: moment::spelled(outcome.started),
             ended: moment::spelled(outcome.started + outcome.elapsed),
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
+            requests_per_second: all.rate(),
             thresholds,
             jobs,
             hosts,

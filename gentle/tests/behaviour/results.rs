@@ -92,6 +92,7 @@ fn a_line_that_is_no_url_is_in_no_rate() {
     let list = Scratch::file("urls.txt", &list);
     let plan = format!("[[job]]\nname = \"a\"\nlimit = 1\nurls = {:?}\n", list.path());
     let (_, results) = check(&plan);
+    assert!(results["requests_per_second"].as_f64().unwrap() < 11.0, "{results}");
     let results = job(&results, "a");
     assert_eq!((&results["requests"], &results["ok"]), (&10_005.into(), &5.into()));
     assert!(results["requests_per_second"].as_f64().unwrap() < 11.0, "{results}");
@@ -277,9 +278,10 @@ fn too_few_files_during_a_run_are_this_machines_failure() {
         OK
     });
     let plan = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 10, ""));
-    let json = Scratch::file("results.json", "");
-    let (child, stderr) =
-        start(&[plan.path().to_str().unwrap(), "--json", json.path().to_str().unwrap()]);
+    let [json, html] = ["results.json", "page.html"].map(|name| Scratch::file(name, ""));
+    let [plan_file, json_file, html_file] =
+        [&plan, &json, &html].map(|file| file.path().to_str().unwrap());
+    let (child, stderr) = start(&[plan_file, "--json", json_file, "--html", html_file]);
     begun.wait();
     let id = i32::try_from(child.id()).unwrap();
     // SAFETY: the pointers are null or to a value that outlives the call; the child has not been waited for.
@@ -299,4 +301,8 @@ fn too_few_files_during_a_run_are_this_machines_failure() {
             .stdout
             .contains("a: 9 not sent by this machine: on this machine: Too many open files")
     );
+    // None of them is in the chart of what ended when.
+    let page = fs::read_to_string(html.path()).unwrap();
+    let ended: Vec<_> = page.split(" passed, ").skip(1).collect();
+    assert!(!ended.is_empty() && ended.iter().all(|rest| rest.starts_with("0 failed")), "{page}");
 }
