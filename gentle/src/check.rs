@@ -8,7 +8,7 @@
 mod lane;
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -206,7 +206,13 @@ impl Check {
         self.stop();
     }
 
-    /// Sends no more requests.
+    /// How often a request was sent again.
+    pub(crate) fn repeated(&self) -> u64 {
+        // Ordering: Relaxed; a figure.
+        self.repeated.load(Ordering::Relaxed)
+    }
+
+    /// Sends no more requests, because a signal ends the run.
     pub(crate) fn stop(&self) {
         self.phase.send_replace(Phase::Stopped);
     }

@@ -199,6 +199,7 @@ impl JobReport {
             (self.skipped, "steps not sent"),
             (self.own_failures, "not sent by this machine"),
             (self.redirects, "redirects followed"),
+            (self.repeated, "sent again"),
             (self.abandoned, "abandoned"),
         ] {
             if count > 0 {

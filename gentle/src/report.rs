@@ -139,6 +139,8 @@ pub(crate) struct JobReport {
     pub(crate) redirects: u64,
     /// How many were given up when their time was over.
     pub(crate) abandoned: u64,
+    /// How often a request was sent again, because its kept connection had died.
+    pub(crate) repeated: u64,
     /// From the start of the first request to the end of the last.
     pub(crate) elapsed_seconds: f64,
     pub(crate) requests_per_second: f64,
@@ -314,6 +316,7 @@ impl JobReport {
             skipped: tally.skipped,
             redirects: tally.redirects,
             abandoned: tally.abandoned,
+            repeated: check.repeated(),
             elapsed_seconds: all.elapsed().as_secs_f64(),
             requests_per_second: all.rate(),
             latency: all.passed().summary(),

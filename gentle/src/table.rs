@@ -153,6 +153,14 @@ impl JobReport {
         if self.redirects > 0 {
             writeln!(f, "{name}: {} redirects followed", self.redirects)?;
         }
+        if self.repeated > 0 {
+            let again = "sent again, as a kept connection had died";
+            writeln!(f, "{name}: {} requests {again}", self.repeated)?;
+        }
+        if let Some(missed) = &self.failed_latency {
+            let (p50, max) = (missed.p50_ms, missed.max_ms);
+            writeln!(f, "{name}: failed requests took p50 {p50:.1} ms, max {max:.1} ms")?;
+        }
         for threshold in self.thresholds.iter().filter(|threshold| threshold.held) {
             writeln!(f, "{name}: {}", threshold.line())?;
         }
