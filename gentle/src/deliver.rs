@@ -9,7 +9,7 @@ use http::{StatusCode, Uri};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::check::{Check, Stop, is_stopped, stopped};
+use crate::check::{Check, Stop, interrupted, is_stopped, stopped};
 use crate::client::{Answer, Cause, Client, Failure, Template};
 use crate::cookies::Jar;
 use crate::gauge::Inside;
@@ -204,7 +204,8 @@ impl Check {
         match self.plan.after_timeout {
             AfterTimeout::Hold(grace) => tokio::select! {
                 () = sleep(grace) => {}
-                _ = stopped(stop) => {}
+                // The end of the job's time is no reason to let another job's requests come early.
+                () = interrupted(stop) => {}
             },
             AfterTimeout::Release => {
                 let grace = self.plan.timeout;
