@@ -318,6 +318,11 @@ impl JobPlan {
         self.redirects > 0 || self.origin().is_none_or(is_https)
     }
 
+    /// Whether some request may be sent to a host by its name.
+    pub fn may_look_names_up(&self) -> bool {
+        self.redirects > 0 || self.origin().is_none_or(|origin| !urls::has_address(&origin))
+    }
+
     /// How many requests can be in flight at once.
     pub fn most_at_once(&self) -> usize {
         let most = self.greatest_limit();
