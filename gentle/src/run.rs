@@ -328,27 +328,42 @@ async fn wait(
 }
 
 /// The signals that stop a run.
-pub(crate) struct Signals([Signal; 3]);
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// `None` if the process was started to outlive its terminal, as `nohup` does.
+    hangup: Option<Signal>,
+}
 
 impl Signals {
-    const KINDS: [fn() -> SignalKind; 3] =
-        [SignalKind::interrupt, SignalKind::terminate, SignalKind::hangup];
-
     pub(crate) fn new() -> io::Result<Self> {
-        let [first, second, third] = Self::KINDS.map(|kind| signal(kind()));
-        Ok(Signals([first?, second?, third?]))
+        let hangup = (!is_ignored(libc::SIGHUP)).then(|| signal(SignalKind::hangup()));
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: hangup.transpose()?,
+        })
     }
+}
+
+/// Returns true if this process ignores a signal.
+fn is_ignored(number: i32) -> bool {
+    // SAFETY: `sigaction` is integers and a set of bits, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the call changes nothing if the new action is null; the other pointer is to a value that outlives the call.
+    let told = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+    told == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Waits for a signal and gives the exit status that shells report for it.
 pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> u8 {
-    let Some(Signals([interrupt, terminate, hangup])) = signals else {
+    let Some(Signals { interrupt, terminate, hangup }) = signals else {
         return std::future::pending().await;
     };
     let number = tokio::select! {
         _ = interrupt.recv() => libc::SIGINT,
         _ = terminate.recv() => libc::SIGTERM,
-        _ = hangup.recv() => libc::SIGHUP,
+        Some(_) = async { hangup.as_mut()?.recv().await } => libc::SIGHUP,
     };
     128 + number as u8
 }

@@ -1,6 +1,7 @@
 //! The command: what it sends, what it makes of the answers, and how it ends.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::{Arc, Barrier};
 
@@ -184,6 +185,39 @@ fn no_redirect_is_followed_after_ctrl_c() {
     let ended = end(child);
     assert_eq!(ended.status, Some(130), "{ended:?}");
     assert_eq!(server.seen().len(), 1);
+}
+
+/// What `nohup` does: the run must outlive its terminal.
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_started_to_ignore_sighup_ignores_it() {
+    let (came, answer) = (Arc::new(Barrier::new(2)), Arc::new(Latch::default()));
+    let (tell, wait) = (Arc::clone(&came), Arc::clone(&answer));
+    let server = Server::start(move |seen| {
+        if seen.number == 0 {
+            tell.wait();
+            wait.wait();
+        }
+        OK
+    });
+    let plan =
+        Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 5, "timeout = \"60s\""));
+    let mut command = command();
+    command.arg(plan.path()).arg("--quiet").stdout(Stdio::piped());
+    // SAFETY: `signal` is allowed between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            Ok(())
+        })
+    };
+    let child = command.spawn().unwrap();
+    came.wait();
+    signal(&child, libc::SIGHUP);
+    answer.open();
+    let ended = end(child);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(server.seen().len(), 5);
 }
 
 #[cfg(unix)]
