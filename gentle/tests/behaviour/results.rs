@@ -14,6 +14,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
+use crate::peers::{Speaks, serve};
 use crate::program::{Scratch, check, command, end, gentle, job, plan_job, start};
 use crate::servers::{OK, Server, down, ok};
 
