@@ -115,6 +115,8 @@ impl Report {
             "p50 ms",
             "p95 ms",
             "p99 ms",
+            "max ms",
+            "mean ms",
             "most in flight",
         ];
         let rows = self.jobs.iter().enumerate().map(|(number, job)| {
@@ -164,8 +166,9 @@ impl JobReport {
         let rows =
             self.statuses.iter().map(|(status, count)| vec![status.to_string(), count.to_string()]);
         write_part(page, "Statuses", &["status", "count"], rows);
-        const COUNTS: [&str; 7] =
-            ["requests", "ok", "failed", "req/s", "p50 ms", "p95 ms", "p99 ms"];
+        const COUNTS: [&str; 9] = [
+            "requests", "ok", "failed", "req/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "mean ms",
+        ];
         let stage = |stage: &crate::report::StageReport| {
             let rate = stage.rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate}/s"));
             [vec![stage.limit.to_string(), rate], stage.counts.cells()].concat()
@@ -191,6 +194,7 @@ impl JobReport {
             (ms(self.latency.p95_ms), "p95"),
             (ms(self.latency.p99_ms), "p99"),
             (ms(self.latency.max_ms), "longest"),
+            (ms(self.latency.mean_ms), "mean"),
             (format!("{} of {limit}", self.most_in_flight), "most in flight"),
         ];
         let unsent = self.planned.map_or(0, |planned| planned.saturating_sub(self.done()));

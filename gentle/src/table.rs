@@ -8,7 +8,7 @@ use crate::report::{
 use crate::tally::{Failure, Kind};
 
 /// The columns of the jobs.
-const JOB_COLUMNS: [&str; 10] = [
+const JOB_COLUMNS: [&str; 12] = [
     "job",
     "limit",
     "requests",
@@ -18,6 +18,8 @@ const JOB_COLUMNS: [&str; 10] = [
     "p50 ms",
     "p95 ms",
     "p99 ms",
+    "max ms",
+    "mean ms",
     "in flight",
 ];
 
@@ -90,7 +92,7 @@ impl ThresholdReport {
 }
 
 impl Counts {
-    /// The cells that each table has: requests, ok, failed, a second, p50, p95 and p99 in milliseconds.
+    /// The cells that each table has: requests, ok, failed, a second, p50, p95, p99, the most and the mean in milliseconds.
     pub(crate) fn cells(&self) -> Vec<String> {
         vec![
             self.requests.to_string(),
@@ -100,10 +102,12 @@ impl Counts {
             format!("{:.1}", self.latency.p50_ms),
             format!("{:.1}", self.latency.p95_ms),
             format!("{:.1}", self.latency.p99_ms),
+            format!("{:.1}", self.latency.max_ms),
+            format!("{:.1}", self.latency.mean_ms),
         ]
     }
 
-    /// A row of the table of jobs, up to p99.
+    /// A row of the table of jobs, up to the mean.
     fn row(&self, name: String, limit: String) -> Vec<String> {
         let mut row = vec![name, limit];
         row.append(&mut self.cells());
