@@ -13,7 +13,7 @@ use crate::check::{Check, Stop, interrupted, is_stopped, stopped};
 use crate::client::{Answer, Cause, Client, Failure, Template};
 use crate::cookies::Jar;
 use crate::gauge::Inside;
-use crate::hosts::{InHands, LimitedHost};
+use crate::hosts::{InHands, LimitedHost, Over};
 use crate::judge::judge;
 use crate::permit::Permit;
 use crate::plan::{AfterTimeout, Expect, Statuses, StepPlan};
@@ -158,7 +158,7 @@ impl Check {
                 continue;
             }
             let times = Times { start: start.unwrap_or(sent), took, slot };
-            let delivered = self.record(&target, times, followed, &answer, session);
+            let delivered = self.record(&target, times, followed, &answer, session, leave.host);
             if let Ok(answer) = answer {
                 client.reuse(answer);
             }
@@ -226,6 +226,7 @@ impl Check {
         redirects: usize,
         answer: &Result<Answer, Failure>,
         session: &mut Session,
+        host: Option<&LimitedHost>,
     ) -> Delivered {
         let Times { start, took, slot } = times;
         let end = Instant::now();
@@ -246,6 +247,9 @@ impl Check {
         let was_sent = mistake.as_ref().is_none_or(|mistake| mistake.kind != Kind::Own);
         if let Some(timeline) = self.limited.timeline().filter(|_| was_sent) {
             timeline.record(end, mistake.is_none().then_some(took));
+            if let Some(host) = host {
+                host.note(Over { end, took, shown: &shown, mistake: mistake.as_ref() });
+            }
         }
         self.tally().record(&Sent {
             shown: &shown,

@@ -7,13 +7,15 @@ use std::time::Instant;
 
 use self::charts::{distribution, in_flight, latency, rate};
 use crate::check::Check;
+use crate::hosts::Results;
+use crate::plan::Rate;
 use crate::report::{HostReport, JobReport, Report, ThresholdReport};
 use crate::run::Outcome;
 use crate::tables::escaped;
 use crate::tally::{Failure, Kind};
 use crate::timeline::{History, Timeline};
 
-/// Rows of a table; more are only counted.
+/// Rows of a table, and hosts with charts; more are only counted.
 const MOST_ROWS: usize = 100;
 
 impl Report {
@@ -41,17 +43,15 @@ impl Report {
         if !self.hosts.is_empty() {
             page +=
                 "<section><h2>Hosts</h2>\n<p class=\"soft\">Limits over all jobs together.</p>\n";
-            page += "<div class=\"charts\">\n";
-            for (host, limited) in self.hosts.iter().zip(outcome.hosts.all()) {
-                if let Some(history) = history(limited.limited().timeline(), now) {
-                    let title = format!("{}: in flight", escaped(&host.host));
-                    page += &in_flight(&title, &history);
-                }
-            }
-            page += "</div>\n";
             let columns = ["host", "limit", "most in flight", "most in its hands"];
             write_table(&mut page, &columns, self.hosts.iter().map(HostReport::cells));
             page += "</section>\n";
+            for (host, limited) in self.hosts.iter().zip(outcome.hosts.all()).take(MOST_ROWS) {
+                let history = history(limited.limited().timeline(), now);
+                if let (Some(history), Some(results)) = (history, limited.results()) {
+                    host.write(&mut page, limited.plan().rate, &history, &results);
+                }
+            }
         }
         _ = writeln!(page, "<section class=\"soft\"><p>{}</p></section>", escaped(self.tool));
         page + "</body></html>\n"
@@ -228,6 +228,18 @@ impl JobReport {
 }
 
 impl HostReport {
+    fn write(&self, page: &mut String, limit: Option<Rate>, history: &History, results: &Results) {
+        let name = escaped(&self.host);
+        _ = write!(page, "<section class=\"host\"><h2>{name}</h2>\n<div class=\"charts\">\n");
+        *page += &in_flight("In flight", history);
+        *page += &rate(history, limit);
+        *page += &latency(history);
+        *page += &distribution(&results.passed);
+        *page += "</div>\n";
+        write_failures(page, results.failures.all());
+        *page += "</section>\n";
+    }
+
     fn cells(&self) -> Vec<String> {
         let limit = self.limit_shown();
         let (in_flight, in_hands) =

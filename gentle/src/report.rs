@@ -350,7 +350,7 @@ impl JobReport {
                 Targets::List(_) => Vec::new(),
             },
             statuses: tally.statuses.clone(),
-            failures: tally.failures.clone(),
+            failures: tally.failures.all().to_vec(),
         }
     }
 
