@@ -307,6 +307,25 @@ fn a_dry_run_says_what_it_would_send_and_sends_nothing() {
         ended.stdout,
         format!("a: limit [2], GET {}/ and 0 more, 7 times each\n", server.base())
     );
+    let stages =
+        "[[job.stage]]\nfor = \"1s\"\n[[job.stage]]\nlimit = 3\nrate = \"1800/h\"\nfor = \"2m\"\n";
+    let plan = "rate = \"100/s\"\n".to_owned()
+        + &plan_job("a", 2, &server.base(), 7, "rate = \"7/m\"\nburst = 2")
+        + &plan_job("b", 2, &server.base(), 7, "").replace("repeat = 7\n", "")
+        + stages
+        + "[host.\"*\"]\nlimit = 9\nrate = \"12.5/s\"\n";
+    let plan = Scratch::file("plan.toml", &plan);
+    let ended = gentle([plan.path().to_str().unwrap(), "--dry-run"]);
+    let base = server.base();
+    assert_eq!(
+        ended.stdout,
+        format!(
+            "all jobs together: rate 100/s, burst 1\n\
+             a: limit [2], rate 7/m, burst 2, GET {base}/ and 0 more, 7 times each\n\
+             b: limit [2, 3], GET {base}/ and 0 more, for 1s, for 120s at 30/m, burst 1\n\
+             *: limit 9 rate 12.5/s, burst 1 for all jobs together\n"
+        )
+    );
     assert!(server.seen().is_empty());
 }
 
