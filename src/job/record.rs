@@ -231,7 +231,8 @@ impl Record {
     #[inline]
     pub fn wants_admission(&self, word: Snapshot) -> bool {
         if !word.has_room(MOST_READY) {
-            // The job is full. This check comes before any further load, to keep a push into a full job cheap.
+            // The job has no room for one more reservation. This check comes first, because it needs no further load: so a
+            // push into a job at its limit stays cheap.
             return false;
         }
         if self.is_unlimited(word) {

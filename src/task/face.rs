@@ -111,7 +111,8 @@ pub trait Owner: Copy + Send {
     fn leaves_timer(self) -> bool {
         false
     }
-    /// Gives back the busy count that the caller owns because `leaves_timer` returned true.
+    /// Called after `leaves_timer` has returned true and the closure was dropped. Must give back the job's busy count that
+    /// the caller then owns. Does nothing by default, because `leaves_timer` returns false by default.
     fn left_timer(self, _: JobPtr) {}
     /// Called after the memory of the task's cell was freed.
     fn freed(self) {}

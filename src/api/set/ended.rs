@@ -61,7 +61,7 @@ impl EndedList {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // No code of the user runs under the lock. So a poisoned lock can be used.
+        // No user code runs under the lock, so a panic cannot leave the list half changed. So a poisoned lock can be used.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -105,7 +105,7 @@ pub struct Guarded<F> {
 }
 
 impl<F> Guarded<F> {
-    /// Puts a closure or future together with its guard.
+    /// Makes the value that owns a closure or future and its guard.
     pub fn new(task: F, guard: Guard) -> Self {
         Self { task, guard }
     }

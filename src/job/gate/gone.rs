@@ -55,7 +55,8 @@ pub fn take_gone(
         consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken);
     let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
     if own > 0 {
-        // The tasks get their busy counts under the queue lock. Otherwise the job would be idle before the tasks are dropped.
+        // The tasks get their busy counts before the queue is unlocked. Otherwise the job could be idle, and its record be
+        // freed, before the tasks are dropped.
         line.busy.add_tasks(own);
     }
     whole

@@ -76,7 +76,8 @@ pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
 }
 
 /// Exchanges the permits of `gate` that a task of `job` has for a reservation. Then wakes tasks that wait to re-acquire permits
-/// of `gate`, because there might be no later release that wakes them. Call it after a gate has refused the task.
+/// of `gate`, because there might be no later release that wakes them. Call it for a task that does not start, because another
+/// gate has refused it or a rate has no token.
 #[cold]
 pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     let word = gate.permits.unstart(gate.permits_for(job));
@@ -86,8 +87,8 @@ pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     settle(gate, word);
 }
 
-/// Checks the queue of `job` and of each ancestor, if that job counts weights. Call it after a task was taken out of such a
-/// queue without a start: the next task might weigh less, and fit.
+/// Checks the queue of each gate that counts weights: of `job` and of its ancestors. Call it after a task was taken out of such
+/// a queue without a start: the next task might weigh less, and fit.
 #[cold]
 pub fn look_behind_a_weight(job: JobPtr) {
     for gate in job.gates().filter(|gate| gate.counts_weights()) {
