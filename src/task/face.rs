@@ -83,7 +83,7 @@ impl Face {
 }
 
 /// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions of the owner are
-/// called between the push of the task and the end of its cell. By default these functions do nothing, except that `take_panic`
+/// called from the push of the task until its cell was freed. By default these functions do nothing, except that `take_panic`
 /// drops the payload.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.

@@ -74,8 +74,8 @@ impl TaskPtr {
         blocking::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
     }
 
-    /// Runs this task inline, under the permit of the task that runs on this thread. Returns true if this task ran. Does
-    /// nothing if this task has started, or is not allowed to run under that permit.
+    /// Runs this task inline, under the permit of the task that runs on this thread, and returns true. If this task has
+    /// started, or is not allowed to run under that permit, returns false.
     pub fn run_inside(&self, context: &Context) -> bool {
         let job = self.job();
         let Some(run) = self.table.run.filter(|_| context.may_run_inside(job)) else {

@@ -25,9 +25,10 @@
 //!   change, the waiter clears SWAPPING and reads the outcome, and sets LEFT if the outcome is still not decided. A waiter that
 //!   was granted a permit gives the permit back, for the next task or waiter in the queue.
 //!
-//! All steps of a waiter, and of the thread that decides its outcome, are changes of one word. So no permit is lost: the
-//! deciding thread sees LEFT (`grant-1`), or the waiter that is dropped sees GRANTED (`leave-1`). No wake-up is lost: if the
-//! deciding thread sees SWAPPING, the waiter clears SWAPPING later, and then sees the outcome (`swap-2`).
+//! All steps of a waiter, and of the thread that decides its outcome, are changes of one word. So no permit is lost if a waiter
+//! is dropped: the deciding thread sees LEFT and keeps the permits (`grant-1`), or the waiter sees GRANTED and gives the
+//! permits back (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, it wakes no waker, but the waiter clears
+//! SWAPPING later, and then sees the outcome (`swap-2`).
 //!
 //! Only one thread touches the waker of a waiter at a time. If SWAPPING was set before the outcome was decided, that thread is
 //! the waiter. Otherwise it is the thread that decides the outcome.

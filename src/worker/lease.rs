@@ -12,7 +12,8 @@ use std::cell::Cell;
 pub struct Lease {
     /// The job of the lease. `None` if the thread holds no permit.
     pub job: Cell<Option<JobPtr>>,
-    /// The parent of the lease's job. The lease has a copy because each push writes the cache line of the record's own field.
+    /// The parent of the lease's job. This is a copy, because each push writes the cache line of the record's own field, so
+    /// that a read of that field is slow.
     pub parent: Cell<Option<JobPtr>>,
     /// The number of the job's busy counts that this thread has: at least one while the thread holds the permits.
     pub busy: Cell<u64>,
@@ -34,7 +35,8 @@ pub struct Lease {
     pub since: Cell<u32>,
     /// If `turn & mask` is 0, the worker checks before the next task whether the turn ends.
     pub mask: Cell<u32>,
-    /// The pool's epoch at the time when this thread last checked the job's word.
+    /// The pool's epoch when this thread last checked the job's word. An older epoch makes the worker check the word before
+    /// its next task.
     pub epoch: Cell<u64>,
     /// The number of tasks that have returned under this lease and are not in the job's tally yet.
     pub completed: Cell<u64>,
@@ -105,7 +107,8 @@ impl Lease {
         self.left.set(0);
     }
 
-    /// Returns the part of the lease that belongs to the turn, for [`go_on_with`](Self::go_on_with).
+    /// Returns the fields of the lease that describe the turn. The caller passes them to [`go_on_with`](Self::go_on_with)
+    /// after a wait inside the turn.
     pub fn turn(&self) -> TurnSoFar {
         TurnSoFar {
             batch_out: self.batch_out.get(),
@@ -117,7 +120,8 @@ impl Lease {
         }
     }
 
-    /// Continues a turn that a wait has interrupted. The thread must have kept its seat during the wait.
+    /// Continues a turn that a wait has interrupted. `turn` is what [`turn`](Self::turn) returned before the wait. The
+    /// thread must have kept its seat during the wait.
     pub fn go_on_with(&self, turn: TurnSoFar) {
         let TurnSoFar { batch_out, turn, turns, began, since, epoch } = turn;
         self.batch_out.set(batch_out);

@@ -148,7 +148,7 @@ impl Job {
     ///
     /// # Blocking, cancellation
     ///
-    /// `try_map` blocks, and can be cancelled, as [`map`](Self::map) does.
+    /// The iterator blocks in the same cases as that of [`map`](Self::map), and can be cancelled in the same ways.
     ///
     /// # Errors
     ///

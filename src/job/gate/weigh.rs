@@ -28,9 +28,9 @@
 //! - tasks that have waited in `join`, `wait` or `scope`, and re-acquire their permits;
 //! - woken futures that re-acquire their permits.
 //!
-//! The tasks that use permits of a gate while a heavy task is first in its queue all end: a turn has a bounded number of tasks,
-//! and a task that re-acquires its permits has begun before. So the number of held permits falls until the heavy task's weight
-//! fits.
+//! The tasks that use permits of a gate while a heavy task is first in the gate's queue all end. The turns in progress have a
+//! bounded number of tasks. Only tasks that have started can re-acquire permits, and apart from those turns no task starts. So
+//! the number of held permits falls until the heavy task's weight fits.
 //!
 //! A heavy task that is first in a queue can leave the queue without a start: `Job::clear` removes it, or it is a waiter that
 //! does not wait any more. The thread that removes the cell then checks the queue, because the next task might fit.
