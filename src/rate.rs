@@ -7,8 +7,8 @@ use std::time::Duration;
 /// far in the future.
 pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// A bound on how often tasks of a job start. There are two kinds of rates: one allows a number of starts in a time, the other
-/// allows no start for a time after the end of each task.
+/// A bound on how often tasks of a job start. There are two kinds of rates. One kind allows a number of starts in a given time,
+/// such as ten in a second. The other kind allows no start for a given time after the end of each task.
 ///
 /// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an
 /// *interval* and a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1

@@ -106,8 +106,8 @@ impl Snapshot {
 }
 
 impl State {
-    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees its permit sees what the last owner of the
-    /// permit did.
+    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees GRANTED also sees what the tasks that had
+    /// the permit before did.
     fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }

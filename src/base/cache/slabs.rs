@@ -282,7 +282,7 @@ impl Slabs {
             (group.started, group.len)
         };
         if self.len == 1 {
-            // The process's only slab of this size stays, because the next task will need it.
+            // This is the process's only slab for cells of this size. It is not freed, because the next task will need it.
             return;
         }
         for index in 0..started {

@@ -36,8 +36,8 @@
 //! does not wait any more. The thread that removes the cell then checks the queue, because the next task might fit.
 //!
 //! A thread that cancels a heavy task by its handle does not check the queue, because the job's record might have been freed.
-//! So the cancelled task stays first until a thread checks the queue. That thread admits the cancelled task, whose weight
-//! always fits, and a worker drops it.
+//! So the cancelled task stays first in the queue until a later check. The thread of that check admits the cancelled task,
+//! whose weight always fits, and a worker drops it.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
