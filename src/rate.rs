@@ -7,8 +7,8 @@ use std::time::Duration;
 /// far in the future.
 pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// A bound on how often tasks of a job start. There are two kinds of rates: one allows a number of starts in a time, the other
-/// allows no start for a time after the end of each task.
+/// A bound on how often tasks of a job start. There are two kinds of rates. One kind allows a number of starts in a given time,
+/// such as ten in a second. The other kind allows no start for a given time after the end of each task.
 ///
 /// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an
 /// *interval* and a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1
@@ -119,8 +119,8 @@ impl Rate {
     /// Makes a rate that allows no start for the time `gap` after a task has ended.
     ///
     /// In a job with a limit of 1, the gap is the pause between two tasks. For example, a crawler gives a server a pause
-    /// between two requests. In a job with a higher limit, each end of a task begins the gap anew. A gap does not affect tasks
-    /// that run.
+    /// between two requests. In a job with a higher limit, a task starts only if no task of the job has ended within the
+    /// last `gap`. A gap does not affect tasks that run.
     ///
     /// # Examples
     ///
@@ -188,7 +188,8 @@ impl Rate {
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,
-    /// A start is allowed if the time in the field `free` is at most this far in the future.
+    /// The time in which all tokens of the burst but one come free. A start is allowed if the time in the field `free` is at
+    /// most this far in the future. 0 if the rate is a gap.
     saved: Duration,
     /// The time at which the whole burst is free again, or at which the gap after the end of a task is over. `None` before
     /// the first start or end.

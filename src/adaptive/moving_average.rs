@@ -50,7 +50,7 @@ impl MovingAverage {
     ///
     /// # Examples
     ///
-    /// See the example of [`MovingAverage`].
+    /// The documentation of [`MovingAverage`] has an example with this call.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

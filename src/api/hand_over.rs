@@ -24,8 +24,9 @@ impl Job {
         capacity.is_some_and(|capacity| Capacity::is_none(capacity))
     }
 
-    /// Acquires the permits of one task, and returns a ticket with these permits. Blocks until the permits are free. Inside a
-    /// task of the same pool, the call does not block, and acquires no permit: the task that is pushed then waits in the queue.
+    /// Acquires the permits of one task, and returns a ticket that owns these permits. Blocks until the permits are free. If
+    /// the caller is a task of the same pool, does not block, and returns a ticket without permits, or `None`: the pushed
+    /// task then waits in the queue.
     #[cold]
     #[track_caller]
     pub(super) fn take_handed_ticket(&self) -> Option<Ticket> {
@@ -34,8 +35,8 @@ impl Job {
         Ticket::of(self.ptr(), None, handed)
     }
 
-    /// Acquires the permits of one task if they are free, and returns a ticket with these permits. If a permit is missing,
-    /// returns `Full`. Never blocks.
+    /// Acquires the permits of one task if they are free, and returns a ticket that owns these permits. If a permit is
+    /// missing, returns `Full`. Never blocks.
     #[cold]
     pub(super) fn try_take_handed_ticket(&self) -> Offered {
         match self.try_acquire() {
@@ -46,8 +47,8 @@ impl Job {
         }
     }
 
-    /// Waits for the permits of one task, and returns them. Returns `None` if the job or the pool accepts no tasks any more, or
-    /// if the caller is a task of the pool.
+    /// Waits for the permits of one task, and returns them. Returns `None` if the job or the pool accepts no tasks any more.
+    /// Also returns `None`, without a wait, if the caller is a task of the pool: such a task must not block its worker.
     #[track_caller]
     fn wait_for_permits(&self) -> Option<Handed> {
         if Context::of_pool(self.ptr().pool_ptr(), |_| ()) {
@@ -75,7 +76,8 @@ impl Job {
     /// Pushes a task, with the permits `handed` if there are any. Cancels the task if the job or the pool does not accept it.
     pub(super) fn push_or_cancel_with(&self, handed: Option<Handed>, cell: CellPtr) {
         if handed.is_none() || !self.accepts() {
-            // This call pushes the task without permits, or cancels it. The drop of `handed` then gives the permits back.
+            // Without `handed`, this call pushes the task into the queue. If the job accepts no task, the call cancels the
+            // task, and the drop of `handed` gives the permits back.
             return self.push_or_cancel(cell);
         }
         self.push_with(handed, cell);

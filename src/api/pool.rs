@@ -163,8 +163,8 @@ impl Pool {
     /// Drops all tasks that have not started, waits for the running tasks, and then ends the workers. Returns the number of
     /// dropped tasks.
     ///
-    /// The returned number includes tasks that earlier shutdowns have dropped, and pushes that were refused after them. A task
-    /// that a thread outside the pool pushes during this call might not be included.
+    /// The returned number includes tasks that an earlier shutdown has dropped, and tasks that the pool has refused since
+    /// then. A task that a thread outside the pool pushes during this call might not be included.
     ///
     /// Pending futures are dropped, and count in the returned number. A running closure can ask
     /// [`is_cancelled`](crate::is_cancelled) whether it should end early.
@@ -203,8 +203,8 @@ impl Pool {
     /// After the time-out, tasks that still run end by themselves. Neither this call nor the drop of the pool waits for them.
     /// So this call returns even if a task never ends or a future is never woken.
     ///
-    /// A queued task whose permit a running task still holds at the time-out is dropped when the running task ends. The handle
-    /// of the dropped task then returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// At the time-out a queued task might wait for the permit of a running task. Such a queued task is dropped when the
+    /// running task ends. The handle of the dropped task then returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Errors
     ///
@@ -311,7 +311,7 @@ impl Drop for Pool {
             self.join_workers();
         }
         if let Some(clock) = &self.clock {
-            // The pool may be removed from the clock only after its drain has ended, because the drain may wait for the clock.
+            // The drain can wait for a time of the clock. So the clock keeps the pool in its list until the drain has ended.
             clock.leave_if_ended(self.shared);
         }
         self.shared.disown(1);

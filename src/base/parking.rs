@@ -105,7 +105,8 @@ impl ParkingLot {
     ///
     /// While the caller holds the bucket's lock, it must not clone, wake or drop a waker, because wakers run user code.
     fn lock(&self, key: usize) -> MutexGuard<'_, Bucket> {
-        // Keys are multiples of eight. The multiplication spreads them over the buckets.
+        // Keys are multiples of eight, so the shift drops three bits that are always 0. The multiplication spreads the keys
+        // over the buckets.
         let bucket = (key >> 3).wrapping_mul(0x9E37_79B9) / 64 % BUCKETS;
         self.buckets[bucket].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

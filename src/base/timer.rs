@@ -145,9 +145,9 @@ impl<T> Timer<T> {
         Ok(())
     }
 
-    /// Replaces the calling thread, which serves the timer, by a new thread from `start`. If no entry is left or the timer is
-    /// closed, only ends the service of the calling thread. Returns false if no thread could be started: then the caller must
-    /// keep serving the timer.
+    /// Replaces the calling thread, which serves the timer, by a new thread from `start`, and returns true. If no entry is
+    /// left or the timer is closed, starts no thread, and the timer has no thread from then on. Returns false if the new
+    /// thread could not be started: then the caller must keep serving the timer.
     ///
     /// `start` is called under the timer's lock, so it must run no user code.
     pub fn change_thread(

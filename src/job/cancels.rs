@@ -22,7 +22,8 @@ pub fn note_gone(job: JobPtr) {
     parking_lot().wake(job.idle_key());
 }
 
-/// Returns a number that grows whenever a task in a queue is cancelled, or is run inline by a join while its gate is held.
+/// Returns a number that grows whenever a task in a queue is cancelled, and whenever a join runs a task of a queue inline while
+/// a gate of that task is held or held off.
 pub fn cancels() -> u64 {
     // Ordering: Acquire; a thread that sees the number sees the claim.
     cancel_count().load(Ordering::Acquire)

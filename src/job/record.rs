@@ -231,7 +231,8 @@ impl Record {
     #[inline]
     pub fn wants_admission(&self, word: Snapshot) -> bool {
         if !word.has_room(MOST_READY) {
-            // The job is full. This check comes before any further load, to keep a push into a full job cheap.
+            // The job has no room for one more reservation. This check comes first, because it needs no further load: so a
+            // push into a job at its limit stays cheap.
             return false;
         }
         if self.is_unlimited(word) {
@@ -272,9 +273,8 @@ impl JobPtr {
         name.map(|name| format!(" of the job `{name}`")).unwrap_or_default()
     }
 
-    /// Returns the number of the job's tasks that are neither running nor in the job's queue: these lie in a deque, in an
-    /// injector, or in the queue of an ancestor. `word` is the job's word. The number is exact only while no task of the job
-    /// starts, ends or moves.
+    /// Returns how many of the job's tasks are ready, or lie in the queue of an ancestor. `word` is the job's word. The
+    /// number is exact only while no task of the job starts, ends or moves.
     pub fn ready_tasks(self, word: Snapshot) -> u64 {
         self.busy_tasks().saturating_sub(word.running())
     }

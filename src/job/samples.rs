@@ -44,7 +44,7 @@ pub struct Ended {
 /// What an adaptive job needs to set its limit: the range, the rule, and the present interval.
 pub struct Samples {
     range: RangeInclusive<usize>,
-    /// The shortest time for which an interval lasts.
+    /// The shortest time that any interval of this job lasts.
     shortest: Duration,
     open: Mutex<Open>,
     /// The rule, which decides the next limit. Only a thread that updates the limit locks this field. The field `updates` of
@@ -56,7 +56,7 @@ pub struct Samples {
 #[derive(Debug)]
 struct Open {
     began: Instant,
-    /// The shortest time for which this interval stays open.
+    /// The shortest time that this interval lasts.
     lasts: Duration,
     tasks: u64,
     /// The mean of how long the ended tasks had their permits, in seconds. `squares` is the sum of the squared distances from

@@ -1,5 +1,5 @@
-//! The list of the pushers that wait for a slot of a job with a capacity. Module `api::capacity` explains how they wait
-//! (`full-1`, `close-2`).
+//! The list of a pool's blocked pushers. Each of them waits for a slot, or for the permits of its task in a job with a capacity
+//! of 0. Module `api::capacity` explains how they wait (`full-1`, `close-2`).
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Mutex, MutexGuard};

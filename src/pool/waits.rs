@@ -1,6 +1,7 @@
 //! The tasks of a pool that wait in `join`, `wait` or `scope`, and the jobs that they wait for.
 //!
-//! Only statistics and `Job::explain` read these waits. No protocol of the pool depends on them, so no model checks them.
+//! Only statistics and `Job::explain` read the list of waits. No protocol of the pool depends on the list, so no model checks
+//! it.
 
 use crate::base::task::{CellPtr, OpaqueJob};
 use crate::sync::{FiguresGuard, FiguresMutex};

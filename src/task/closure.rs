@@ -49,7 +49,7 @@ where
             Some(_) => Some(Self::name),
             None => None,
         },
-        // The tasks that the statistics do not count are pullers, and a clear must not drop a puller.
+        // A clear must not drop a puller. Pullers are the only tasks that the statistics do not count.
         clear: if O::COUNTED { Some(note_cleared) } else { None },
         ..VTable::of::<Self>(Self::run, Self::cancel)
     };
@@ -110,7 +110,7 @@ where
         }
         // SAFETY: this thread has claimed the closure, so the slot holds the closure, and this thread owns it.
         let task = unsafe { this.take_task() };
-        // `as_task` ends before the outcome is reported. During the report user code can run, and the cell can be freed.
+        // The outcome is reported after `as_task` has ended, because `as_task` needs the cell, and the report can free it.
         let outcome = Context::with(|context| match context {
             Some(context) => {
                 let key = cell.as_ptr().addr();

@@ -83,7 +83,7 @@ impl Face {
 }
 
 /// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions of the owner are
-/// called between the push of the task and the end of its cell. By default these functions do nothing, except that `take_panic`
+/// called from the push of the task until its cell was freed. By default these functions do nothing, except that `take_panic`
 /// drops the payload.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
@@ -111,7 +111,8 @@ pub trait Owner: Copy + Send {
     fn leaves_timer(self) -> bool {
         false
     }
-    /// Gives back the busy count that the caller owns because `leaves_timer` returned true.
+    /// Called after `leaves_timer` has returned true and the closure was dropped. Must give back the job's busy count that
+    /// the caller then owns. Does nothing by default, because `leaves_timer` returns false by default.
     fn left_timer(self, _: JobPtr) {}
     /// Called after the memory of the task's cell was freed.
     fn freed(self) {}

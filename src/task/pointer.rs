@@ -74,8 +74,8 @@ impl TaskPtr {
         blocking::wait(self.key(), until, || !self.state().set(WAITED).has(DONE));
     }
 
-    /// Runs this task inline, under the permit of the task that runs on this thread. Returns true if this task ran. Does
-    /// nothing if this task has started, or is not allowed to run under that permit.
+    /// Runs this task inline, under the permit of the task that runs on this thread, and returns true. If this task has
+    /// started, or is not allowed to run under that permit, returns false.
     pub fn run_inside(&self, context: &Context) -> bool {
         let job = self.job();
         let Some(run) = self.table.run.filter(|_| context.may_run_inside(job)) else {
@@ -97,15 +97,15 @@ impl TaskPtr {
     }
 }
 
-/// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because the job might have become
-/// idle. Otherwise does nothing.
+/// Wakes the threads and futures that wait until `job` is idle, if the job or one of its ancestors is held or held off.
+/// Otherwise does nothing.
 ///
-/// The caller must have claimed a task of the job, and the cell of that task must be in a queue. Usually a worker takes the
-/// empty cell out, and then wakes the waiters if the job is idle. While a gate of the job is held, no worker takes cells out of
-/// the queue.
+/// Call this after a task of the job was claimed while its cell was in a queue. Usually a worker takes the empty cell out
+/// later, and then wakes the waiters if the job is idle. While the job or an ancestor is held, no worker takes the cell out, so
+/// this call wakes the waiters.
 ///
-/// The caller has claimed the task before this call executes a full fence. So this call sees that a gate is held, or the thread
-/// that pauses the gate or sets its limit to 0 sees that the task is claimed.
+/// No wake-up is lost if another thread pauses a gate, or sets its limit to 0, at the same time. The claim comes before the
+/// full fence of this call. So this call sees that the gate is held, or the other thread sees that the task is claimed.
 pub fn note_empty(job: JobPtr) {
     fence_after_rmw();
     if gate::is_stuck(job) {

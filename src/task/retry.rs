@@ -190,7 +190,7 @@ where
         this.state.add(Reference::Waker);
         let goes_on = this.state.again(); // retry-1
         if goes_on {
-            // If the timer's thread cannot be started, `arm` has dropped the task.
+            // The result needs no check: if the timer's thread cannot be started, `arm` drops the task itself.
             let _ = delay.arm(cell);
             // A thread that cancels the task by its handle might have claimed the closure before the timer was armed (`retry-2`).
             // That thread found no entry, so this thread takes the entry out.

@@ -102,7 +102,8 @@ pub enum Claim {
     /// The caller does not own the closure. Another thread has claimed the closure before, or the caller is a join, and joins
     /// must not run this closure inline, because it is delayed or was cleared.
     Refused,
-    /// A join has claimed the closure before, to run it inline. The joining thread counts the task.
+    /// The caller does not own the closure, because a join has claimed it before, to run it inline. The joining thread
+    /// counts the task, so the caller must not count it.
     Inline,
     /// A join has pinned the task, because the join uses the task's job. The caller has taken the cell out of a queue. It must
     /// add a busy count of the job for the join, clear PINNED, and claim again.
@@ -133,14 +134,13 @@ pub enum Leave {
     Nothing,
 }
 
-/// What a worker must do with a future that it has taken from a queue. The flag `listed` is true if the future is in the list
-/// of pending futures.
+/// What a worker must do with a future that it has taken from a queue.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// The worker must poll the future.
+    /// The worker must poll the future. `listed` is true if the future is in the list of pending futures.
     Poll { listed: bool },
-    /// The worker must drop the future.
+    /// The worker must drop the future. `listed` is true if the future is in the list of pending futures.
     Drop { listed: bool },
     /// The worker must count the task as cancelled: the thread that cancelled it by its handle drops the future, which was
     /// never polled.
@@ -169,7 +169,7 @@ pub enum EndPoll {
 pub enum Wake {
     /// The waker must do nothing.
     Nothing,
-    /// The waker must queue the future.
+    /// The waker must queue the future. `without_permit` is true if the future waits without a permit.
     Queue { without_permit: bool },
     /// The waker must free the cell, because its reference was the last.
     Free,
@@ -183,7 +183,8 @@ pub enum Cancel {
     TooLate,
     /// The thread must do nothing: a worker that polls the future, or takes it from a queue, drops the future.
     Noted,
-    /// The thread must queue the future, so that a worker drops it.
+    /// The thread must queue the future, so that a worker drops it. `without_permit` is true if the future waits without a
+    /// permit.
     Queue { without_permit: bool },
     /// The thread must drop the future, which has not started, and finish the task.
     Drop,
@@ -356,7 +357,8 @@ impl State {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
-    /// Applies a transition to the state word. Writes the word even if the transition changes nothing.
+    /// Applies a transition to the state word. Writes the word even if no bit changes, so that later transitions on other
+    /// threads see what this thread wrote before.
     #[inline]
     fn change<R>(&self, transition: impl Fn(Snapshot) -> (Snapshot, R)) -> R {
         let mut result = None;
@@ -408,7 +410,8 @@ impl State {
         self.change(|word| word.claim(inline))
     }
 
-    /// Claims the closure as [`claim`](Self::claim) does, for a thread that has taken the cell out of a queue.
+    /// Claims the task's closure, to run or to drop it, for a thread that has taken the cell out of a queue. Unlike
+    /// [`claim`](Self::claim), returns `Claim::Pinned` if a join has pinned the task.
     #[inline]
     pub fn claim_taken(&self) -> Claim {
         self.change(Snapshot::claim_taken)
@@ -437,7 +440,8 @@ impl State {
         self.change(Snapshot::again)
     }
 
-    /// Asks a closure that runs to end soon. Returns false if no thread has claimed the closure.
+    /// Asks the running closure of the task to end soon. Returns false, and changes nothing, if no thread has claimed the
+    /// closure.
     pub fn ask(&self) -> bool {
         self.change(Snapshot::ask)
     }

@@ -1,4 +1,4 @@
-//! The cell of a waiter. A waiter is a thread or a future without a task that waits in a job's queue for a permit.
+//! The cell of a waiter. A waiter waits in a job's queue for a permit, but is no task: it is a thread or a future.
 //!
 //! | bit | name     | meaning                                                                        |
 //! |-----|----------|--------------------------------------------------------------------------------|
@@ -25,9 +25,10 @@
 //!   change, the waiter clears SWAPPING and reads the outcome, and sets LEFT if the outcome is still not decided. A waiter that
 //!   was granted a permit gives the permit back, for the next task or waiter in the queue.
 //!
-//! All steps of a waiter, and of the thread that decides its outcome, are changes of one word. So no permit is lost: the
-//! deciding thread sees LEFT (`grant-1`), or the waiter that is dropped sees GRANTED (`leave-1`). No wake-up is lost: if the
-//! deciding thread sees SWAPPING, the waiter clears SWAPPING later, and then sees the outcome (`swap-2`).
+//! All steps of a waiter, and of the thread that decides its outcome, are changes of one word. So no permit is lost if a waiter
+//! is dropped: the deciding thread sees LEFT and keeps the permits (`grant-1`), or the waiter sees GRANTED and gives the
+//! permits back (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, it wakes no waker, but the waiter clears
+//! SWAPPING later, and then sees the outcome (`swap-2`).
 //!
 //! Only one thread touches the waker of a waiter at a time. If SWAPPING was set before the outcome was decided, that thread is
 //! the waiter. Otherwise it is the thread that decides the outcome.
@@ -105,8 +106,8 @@ impl Snapshot {
 }
 
 impl State {
-    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees its permit sees what the last owner of the
-    /// permit did.
+    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees GRANTED also sees what the tasks that had
+    /// the permit before did.
     fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
@@ -220,8 +221,8 @@ unsafe fn grant(cell: CellPtr) -> bool {
     // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
     let granted = unsafe { decide(cell, GRANTED) };
     if !granted {
-        // The waiter was dropped before. So a second event notes in the timeline that the permit was given back. The caller's
-        // permits and busy count keep the job.
+        // The waiter was dropped before, so it gets no permit. The timeline has an event of the grant already, so a further
+        // event notes that the permit was given back. The job lasts, because the caller has permits and a busy count of it.
         events::given_back(job, noted);
     }
     granted
@@ -391,7 +392,8 @@ impl Drop for Waiter {
             drop(self.cell().waker.with_mut(|slot| unsafe { (*slot).take() }));
         }
         let Some(outcome) = state.leave().outcome() else {
-            // The waiter has given up its reference, so this call must not use the cell any more.
+            // `leave` has given up the waiter's reference, so the cell might have been freed. Only the job is used from here
+            // on.
             note_gone(job);
             gate::weigh::look_behind_a_weight(job);
             return tidy_sometimes(job);
@@ -410,7 +412,8 @@ impl Drop for Waiter {
 }
 
 /// Takes the cells of dropped waiters out of the job's queue and frees them, if such cells might be about half of the queue.
-/// Called once for each dropped waiter. So the mean cost of a call does not depend on the length of the queue.
+/// Called once for each dropped waiter. A queue of n cells is searched about once in n / 2 calls, so the mean cost of a call
+/// does not depend on n.
 fn tidy_sometimes(job: JobPtr) {
     let half = job.queue().len() as u64 / 2 + 1;
     if cancels().is_multiple_of(half) {

@@ -1,8 +1,8 @@
 //! Measures the tasks of adaptive jobs, and updates a limit at the end of an interval.
 //!
-//! An adaptive job has the flag `Rated`, so its tasks start by the same code as tasks with a rate. A sample is taken only of
-//! tasks of adaptive jobs, and of jobs below them. A worker keeps the sample of a closure in its context. The list of pending
-//! futures keeps the sample of a pending future, and a [`Permit`](crate::Permit) keeps its own.
+//! An adaptive job has the flag `Rated`, so its tasks start by the same code as tasks with a rate. Only tasks of adaptive jobs,
+//! and of jobs below them, have a sample. While a closure runs, its worker keeps the sample in its context. While a future is
+//! pending, the list of pending futures keeps the sample. A [`Permit`](crate::Permit) keeps its sample itself.
 //!
 //! The thread that ends a task does these steps at each adaptive job: first at the task's own job, then at each ancestor.
 //! - `adapt-1`: The thread adds the sample, under the lock of the job's interval. If the interval is over and no thread updates
@@ -24,27 +24,29 @@ use crate::sync::time::Instant;
 use crate::worker::context::Context;
 use std::time::Duration;
 
-/// Begins to measure a task that has its permits. Call this only if the task's job or an ancestor has an adaptive limit.
+/// Starts the sample of a task that has its permits. Call this only if the task's job or an ancestor has an adaptive limit.
 /// `resumed` must be true if the task is a future that has kept its permits since its last poll.
 pub fn begin(job: JobPtr, resumed: bool) -> Sample {
     Sample { began: job.pool().now(), overloaded: false, resumed }
 }
 
-/// Adds the sample of a task that has ended and still has its permits.
+/// Adds the sample of a task of `job` to the intervals of its adaptive gates. The task has ended, and still has its permits.
+/// Call this before they are released.
 #[cold]
 pub fn end(job: JobPtr, sample: Sample) {
     let now = job.pool().now();
     add(job, now, now.saturating_duration_since(sample.began), sample.overloaded);
 }
 
-/// Adds the sample of a task that had its permits for the time `took`, and still has them.
+/// Adds the sample of a task of `job` to the intervals of its adaptive gates. The task has had its permits for the time `took`,
+/// and still has them. `overloaded` is true if the task has reported an overload.
 #[cold]
 pub fn end_after(job: JobPtr, took: Duration, overloaded: bool) {
     add(job, job.pool().now(), took, overloaded);
 }
 
-/// Adds a sample at each adaptive job: `job` and its ancestors. If the interval of one of these jobs is over, updates the limit
-/// of that job.
+/// Adds one sample to the interval of each adaptive job among `job` and its ancestors. If the interval of one of these jobs is
+/// over, updates the limit of that job.
 fn add(job: JobPtr, now: Instant, took: Duration, overloaded: bool) {
     for gate in job.gates() {
         let Some(samples) = samples(&gate) else { continue };

@@ -12,29 +12,31 @@ use std::cell::Cell;
 pub struct Lease {
     /// The job of the lease. `None` if the thread holds no permit.
     pub job: Cell<Option<JobPtr>>,
-    /// The parent of the lease's job. The lease has a copy because each push writes the cache line of the record's own field.
+    /// The parent of the lease's job. This is a copy, because each push writes the cache line of the record's own field, so
+    /// that a read of that field is slow.
     pub parent: Cell<Option<JobPtr>>,
     /// The number of the job's busy counts that this thread has: at least one while the thread holds the permits.
     pub busy: Cell<u64>,
     /// A guess of the number of the job's tasks at the top of the thread's deque: other workers might have stolen some of them.
     /// These tasks were pushed from inside a task, or stolen together with the first task of the turn.
     pub left: Cell<u64>,
-    /// True if this lease has set the flag `BatchOut` and not cleared it. Another lease might have cleared the flag since: then
-    /// pushers admit tasks themselves.
+    /// True if this lease has set the job's flag `BatchOut`, and has not cleared it. Another lease of the job might have
+    /// cleared the flag since.
     pub batch_out: Cell<bool>,
     /// The number of tasks that have run in this turn.
     pub turn: Cell<u32>,
     /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
-    /// The time from which the turn's length counts. At first this is the begin of the turn. If the turn is over and no other
-    /// task waits, the turn continues, and its length counts from that moment. `None` if the length does not matter: the job has
-    /// no turn time, and no task waited in the queue of an ancestor at that moment.
+    /// The time from which the length of the turn counts. Usually this is the begin of the turn. If a child's turn has run
+    /// all its tasks, and no task of a sibling waits, the turn continues and its length counts from that moment. `None` if
+    /// the length is not measured: then a child's turn ends as soon as a task of a sibling waits.
     pub began: Cell<Option<Instant>>,
-    /// The value of `turn` at the time in `began`.
+    /// The value of the field `turn` when the field `began` was set last.
     pub since: Cell<u32>,
     /// If `turn & mask` is 0, the worker checks before the next task whether the turn ends.
     pub mask: Cell<u32>,
-    /// The pool's epoch at the time when this thread last checked the job's word.
+    /// The pool's epoch when this thread last checked the job's word. An older epoch makes the worker check the word before
+    /// its next task.
     pub epoch: Cell<u64>,
     /// The number of tasks that have returned under this lease and are not in the job's tally yet.
     pub completed: Cell<u64>,
@@ -70,8 +72,9 @@ impl Lease {
         }
     }
 
-    /// Opens the lease of a task that has its permits and one busy count. `left` is the number of the job's tasks at the top of
-    /// the thread's deque.
+    /// Makes this the lease of `job`. The thread has the permits and one busy count of a task of `job`, which it runs next.
+    /// If `epoch` is not the pool's epoch, the worker checks the job's word before its second task. `left` is the number of
+    /// the job's tasks at the top of the thread's deque.
     #[inline]
     pub fn open(&self, job: JobPtr, epoch: u64, left: u64) {
         self.job.set(Some(job));
@@ -86,7 +89,8 @@ impl Lease {
         self.epoch.set(epoch);
     }
 
-    /// Closes the lease, and leaves the permits and one busy count to a pending future or to a waiter.
+    /// Ends the lease. The permits and one busy count now belong to a pending future or to a waiter. Gives the other busy
+    /// counts back to the job.
     pub fn detach(&self) {
         let job = self.job.take().expect("a lease is closed once");
         let busy = self.busy.replace(0) - 1;
@@ -94,8 +98,8 @@ impl Lease {
         job.drop_tasks(busy);
     }
 
-    /// Opens the lease again for a task of `job` that has waited inside and has re-acquired its permits. `busy` is the number
-    /// of busy counts that the thread has.
+    /// Makes this the lease of `job` again, after a task of `job` has waited inside and has re-acquired its permits. `busy`
+    /// is the number of the job's busy counts that the thread has.
     pub fn resume(&self, job: JobPtr, busy: u64) {
         self.job.set(Some(job));
         self.parent.set(job.parent());
@@ -103,7 +107,8 @@ impl Lease {
         self.left.set(0);
     }
 
-    /// Returns the part of the lease that belongs to the turn, for [`go_on_with`](Self::go_on_with).
+    /// Returns the fields of the lease that describe the turn. The caller passes them to [`go_on_with`](Self::go_on_with)
+    /// after a wait inside the turn.
     pub fn turn(&self) -> TurnSoFar {
         TurnSoFar {
             batch_out: self.batch_out.get(),
@@ -115,7 +120,8 @@ impl Lease {
         }
     }
 
-    /// Continues a turn that a wait has interrupted. The thread must have kept its seat during the wait.
+    /// Continues a turn that a wait has interrupted. `turn` is what [`turn`](Self::turn) returned before the wait. The
+    /// thread must have kept its seat during the wait.
     pub fn go_on_with(&self, turn: TurnSoFar) {
         let TurnSoFar { batch_out, turn, turns, began, since, epoch } = turn;
         self.batch_out.set(batch_out);
@@ -126,8 +132,8 @@ impl Lease {
         self.epoch.set(epoch);
     }
 
-    /// Takes `count` busy counts out of the lease, for tasks that are pushed. At least one busy count stays in the lease. If
-    /// the lease has fewer, first adds the missing busy counts, and `credit` more.
+    /// Takes `count` busy counts out of the lease, for tasks that are pushed, and keeps at least one. If the lease has too
+    /// few for that, first takes the missing busy counts from the job, and `credit` more for later pushes.
     #[inline]
     pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
         let mut busy = self.busy.get();
@@ -139,7 +145,7 @@ impl Lease {
         self.busy.set(busy - count);
     }
 
-    /// Removes one busy count from the lease. A future that is pending without a permit now owns that count.
+    /// Takes one busy count out of the lease, for a future that is pending without a permit and owns this count from now on.
     #[cfg(feature = "futures")]
     pub fn give_back_busy_count(&self) {
         self.busy.set(self.busy.get() - 1);
@@ -154,7 +160,7 @@ impl Lease {
         }
     }
 
-    /// Adds one busy count to the lease: that of a task that will run under this lease.
+    /// Adds to the lease the busy count of a task that will run under this lease.
     #[inline]
     pub fn take_busy_count(&self) {
         self.busy.set(self.busy.get() + 1);
@@ -170,7 +176,8 @@ impl Lease {
         }
     }
 
-    /// Closes the lease: releases its permits, so that other tasks get them, and gives its busy counts back to the job.
+    /// Ends the lease: releases its permits, so that other tasks can acquire them, and gives its busy counts back to the
+    /// job.
     #[inline]
     pub fn close(&self) {
         let job = self.job.take().expect("a lease is closed once");

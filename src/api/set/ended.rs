@@ -15,8 +15,8 @@
 //! list's lock. If the drop comes first, the owner finds the task's number in the list. If the check comes first, the drop of
 //! the guard sees the flag and wakes the owner.
 //!
-//! The guard of a task is dropped shortly before the outcome of the task is final. So the owner joins the task's handle to get
-//! the outcome.
+//! The guard of a task is dropped shortly before the outcome of the task is final. So the owner takes the outcome by a join,
+//! which waits until the outcome is final.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -61,7 +61,7 @@ impl EndedList {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // No code of the user runs under the lock. So a poisoned lock can be used.
+        // No user code runs under the lock, so a panic cannot leave the list half changed. So a poisoned lock can be used.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -96,8 +96,9 @@ impl Guard {
     }
 }
 
-/// A closure or future of a set, and its guard. If the task is dropped before it starts, its captures are dropped first. So
-/// when the task's number is in the list, no destructor of the captures has to run any more.
+/// A closure or future of a set, and its guard. If the task is dropped before it starts, its captures are dropped before the
+/// guard, and the drop of the guard adds the task's number to the list. So when the number is in the list, all captures have
+/// been dropped.
 pub struct Guarded<F> {
     /// The closure or future. Must be dropped before the field `guard`.
     task: F,
@@ -105,7 +106,7 @@ pub struct Guarded<F> {
 }
 
 impl<F> Guarded<F> {
-    /// Puts a closure or future together with its guard.
+    /// Makes the value that owns a closure or future and its guard.
     pub fn new(task: F, guard: Guard) -> Self {
         Self { task, guard }
     }

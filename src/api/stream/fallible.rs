@@ -76,8 +76,8 @@ impl Job {
     /// input.
     ///
     /// After an error `try_for_each` pulls no further item, and drops pulled items whose calls have not begun. Calls of `f`
-    /// that have begun run to their end. If calls take less than 5 ns each, a block of 256 calls that has begun runs to its
-    /// end. Errors after the first one are dropped.
+    /// that have begun run to their end. Calls that take less than 5 ns are made in blocks of 256, and a block that has
+    /// begun runs to its end. Errors after the first one are dropped.
     ///
     /// # Blocking
     ///
@@ -85,13 +85,13 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`TryError::Failed`] with the first error of `f`. If no call of `f` has failed, returns [`TryError::Join`]
-    /// where `for_each` returns an error.
+    /// Returns [`TryError::Failed`] with the first error of `f`. If no call of `f` has failed, but the job was closed or
+    /// cancelled, or its pool shut down, before the end of the input, returns [`TryError::Join`].
     ///
     /// # Panics
     ///
-    /// Panics where [`for_each`](Self::for_each) does. If a call of `f` has failed before the panic, the error of that
-    /// call is dropped.
+    /// Passes on the first panic of `f`, of the input or of the input's drop, as [`for_each`](Self::for_each) does. If a
+    /// call of `f` has failed before the panic, the error of that call is dropped.
     ///
     /// # Examples
     ///
@@ -148,12 +148,13 @@ impl Job {
     ///
     /// # Blocking, cancellation
     ///
-    /// `try_map` blocks, and can be cancelled, as [`map`](Self::map) does.
+    /// The iterator blocks in the same cases as that of [`map`](Self::map), and can be cancelled in the same ways.
     ///
     /// # Errors
     ///
-    /// The last item of the iterator is [`TryError::Failed`] if `f` failed, and [`TryError::Join`] where [`map`](Self::map)
-    /// yields an error.
+    /// If a call of `f` fails, the last item of the iterator is its error, as [`TryError::Failed`]. If `f` or the input
+    /// panics, or the job is cancelled before the end of the input, the last item is [`TryError::Join`], with the error that
+    /// [`map`](Self::map) yields in this case.
     ///
     /// # Examples
     ///
@@ -235,7 +236,7 @@ impl<R, E> Iterator for TryMap<R, E> {
             Some(Err(error)) => Some(Err(TryError::Join(error))),
             None => None,
         };
-        // Drops the results that come after the error.
+        // The iterator ends here. Drops the inner iterator, with all results that come after the error.
         self.0 = None;
         error
     }

@@ -41,7 +41,7 @@ struct Slab {
 struct SlabGroup {
     /// The number of slabs in the group.
     len: usize,
-    /// The number of slabs of the group whose head was written. Cells can be taken only from these slabs.
+    /// How many of the group's slabs have a head that was written. Cells can be taken only from these slabs.
     started: usize,
     /// The number of slabs of the group that have a cell in use or in a magazine.
     in_use: usize,
@@ -79,7 +79,7 @@ impl Slab {
         unsafe { slab.add(1).cast::<Index>().add(position) }
     }
 
-    /// Adds a cell to the list of free cells.
+    /// Adds a cell to the slab's list of free cells.
     #[inline]
     fn push_free(slab: NonNull<Self>, cell: *mut u8) {
         let offset = cell.addr() & (SLAB - 1);
@@ -91,7 +91,7 @@ impl Slab {
         unsafe { at.write((offset / ALIGN) as Index) };
     }
 
-    /// Takes a cell from the list of free cells.
+    /// Takes a cell from the slab's list of free cells. Returns `None` if the list is empty.
     #[inline]
     fn pop_free(slab: NonNull<Self>) -> Option<NonNull<u8>> {
         // SAFETY: the slab is allocated, and the depot's lock makes this the only reference.
@@ -257,7 +257,7 @@ impl Slabs {
         }
     }
 
-    /// Returns true if no cell is in use. Used by models.
+    /// Returns true if no cell of any slab is in use. Only models call this function.
     #[cfg(tollgate_loom)]
     pub fn none_in_use(&self) -> bool {
         match self.partial[..] {
@@ -268,8 +268,8 @@ impl Slabs {
         }
     }
 
-    /// Subtracts one from the number of slabs in use of the group whose first slab is `first`. If no slab of the group is in
-    /// use then, frees the group.
+    /// Notes that no cell of one more slab is in use or in a magazine. `first` is the first slab of this slab's group. If
+    /// this was the group's last slab with such a cell, frees the group.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
         let (started, len) = {
@@ -282,7 +282,7 @@ impl Slabs {
             (group.started, group.len)
         };
         if self.len == 1 {
-            // The process's only slab of this size stays, because the next task will need it.
+            // This is the process's only slab for cells of this size. It is not freed, because the next task will need it.
             return;
         }
         for index in 0..started {

@@ -13,8 +13,8 @@
 //!
 //! Claim: no task stays in the queue of a cancelled job. The thread that cancels the job sets the flag `Cancelled`, executes a
 //! fence, and checks the queue. A pusher pushes its task, executes a fence, and loads the flag. Because of the fences, the
-//! cancelling thread sees the task, or the pusher sees the flag. A worker that finds a push unfinished ends the sweep. The
-//! pusher loads the flag after its push, and requests another sweep.
+//! cancelling thread sees the task, or the pusher sees the flag and requests a sweep. A sweep ends when it finds a push
+//! unfinished: the pusher loads the flag after its push, and requests another sweep.
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
 //!

@@ -55,7 +55,8 @@ pub fn take_gone(
         consumer.take_out(|cell| which(cell) && (cell.is_gone() || with_its_job(cell)), taken);
     let own = taken[before..].iter().filter(|cell| cell.job() == line).count() as u64;
     if own > 0 {
-        // The tasks get their busy counts under the queue lock. Otherwise the job would be idle before the tasks are dropped.
+        // The tasks get their busy counts before the queue is unlocked. Otherwise the job could be idle, and its record be
+        // freed, before the tasks are dropped.
         line.busy.add_tasks(own);
     }
     whole
@@ -103,8 +104,8 @@ pub fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);
     while let Some(inner) = below.pop() {
-        // The closure first checks the word of `gate`, which usually suffices. `is_stuck` is slower, because it walks over all
-        // ancestors of `inner`.
+        // The closure first checks the word of `gate`: if `gate` is held or held off, no worker takes tasks out of the
+        // queues below. Otherwise the slower `is_stuck` checks `inner` and all its ancestors.
         drop_delegates_at(inner.ptr(), || {
             gate.permits.load().is_stopped() || is_stuck(inner.ptr())
         });

@@ -28,16 +28,16 @@
 //! - tasks that have waited in `join`, `wait` or `scope`, and re-acquire their permits;
 //! - woken futures that re-acquire their permits.
 //!
-//! The tasks that use permits of a gate while a heavy task is first in its queue all end: a turn has a bounded number of tasks,
-//! and a task that re-acquires its permits has begun before. So the number of held permits falls until the heavy task's weight
-//! fits.
+//! The tasks that use permits of a gate while a heavy task is first in the gate's queue all end. The turns in progress have a
+//! bounded number of tasks. Only tasks that have started can re-acquire permits, and apart from those turns no task starts. So
+//! the number of held permits falls until the heavy task's weight fits.
 //!
 //! A heavy task that is first in a queue can leave the queue without a start: `Job::clear` removes it, or it is a waiter that
 //! does not wait any more. The thread that removes the cell then checks the queue, because the next task might fit.
 //!
 //! A thread that cancels a heavy task by its handle does not check the queue, because the job's record might have been freed.
-//! So the cancelled task stays first until a thread checks the queue. That thread admits the cancelled task, whose weight
-//! always fits, and a worker drops it.
+//! So the cancelled task stays first in the queue until a later check. The thread of that check admits the cancelled task,
+//! whose weight always fits, and a worker drops it.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
@@ -76,7 +76,8 @@ pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
 }
 
 /// Exchanges the permits of `gate` that a task of `job` has for a reservation. Then wakes tasks that wait to re-acquire permits
-/// of `gate`, because there might be no later release that wakes them. Call it after a gate has refused the task.
+/// of `gate`, because there might be no later release that wakes them. Call it for a task that does not start, because another
+/// gate has refused it or a rate has no token.
 #[cold]
 pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     let word = gate.permits.unstart(gate.permits_for(job));
@@ -86,8 +87,8 @@ pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     settle(gate, word);
 }
 
-/// Checks the queue of `job` and of each ancestor, if that job counts weights. Call it after a task was taken out of such a
-/// queue without a start: the next task might weigh less, and fit.
+/// Checks the queue of each gate that counts weights: of `job` and of its ancestors. Call it after a task was taken out of such
+/// a queue without a start: the next task might weigh less, and fit.
 #[cold]
 pub fn look_behind_a_weight(job: JobPtr) {
     for gate in job.gates().filter(|gate| gate.counts_weights()) {

@@ -35,7 +35,8 @@ impl Shared {
     /// Runs `f`, which holds or cancels a job. While `f` runs, a drain does not end. So there is a worker for each sweep that
     /// `f` requests.
     ///
-    /// If the drain has already ended, the only tasks that `f` can find are tasks that were pushed too late.
+    /// If the drain has already ended, no worker is left to take a sweep. That is no loss: the only tasks that `f` can find
+    /// then were pushed after the end, and their pushers drop them.
     pub fn defer_end(&self, f: impl FnOnce()) {
         self.sleep.depart_in_time();
         f();
@@ -71,7 +72,8 @@ impl Shared {
     /// two numbers are exact while no task starts, ends or begins to wait.
     pub fn unfinished(&self) -> Unfinished {
         let on_seats = self.seats.iter().filter(|seat| seat.running_job() != 0).count();
-        // Each thread that has lent its seat has a task that waits, which counts as one running task.
+        // A thread that has lent its seat has a task that waits inside. Such a task has not ended, so it is included in
+        // `running`.
         let running = on_seats + self.sleep.away();
         Unfinished { running, pending: self.flights() as usize }
     }

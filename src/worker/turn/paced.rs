@@ -8,9 +8,12 @@
 //!   has no token, the task goes back to the front of the queue, and the turn ends. At the end of the turn the worker releases
 //!   its permit, and checks the queue.
 //!
-//! The worker checks the words both before and after a pop (`pace-1`). The check before the pop leaves the queue alone when the
-//! tokens are used up. The check after the pop finds a pause that came before the push of the popped task. The lease of a paced
-//! turn has an old epoch, so that the worker makes this check after each pop: some changes of the words advance no epoch.
+//! The worker checks the words both before and after a pop (`pace-1`). If the first check fails, the worker does not touch the
+//! queue. Between the first check and the pop, another thread can pause the job, and then push the task that the worker pops.
+//! The second check finds this pause.
+//!
+//! The second check is made only if the lease's epoch is not the pool's epoch. But some changes of the words advance no epoch.
+//! So the lease of a paced turn has an old epoch, and the worker makes the second check after each pop.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
