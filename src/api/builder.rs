@@ -385,8 +385,8 @@ impl JobBuilder {
     /// - The samples of a job include those of the tasks of jobs below. While the limit of an ancestor keeps fewer tasks
     ///   running than this job's limit allows, the rule does not raise this job's limit.
     /// - A join inside a task of the job never runs another task of the job inline.
-    /// - Each key of a [`keyed`](Self::keyed) job has a limit of its own. When an idle key is evicted, its limit is forgotten:
-    ///   the key's next job starts anew.
+    /// - Each key of a [`keyed`](Self::keyed) job has a limit of its own. When an idle key is evicted, its limit is
+    ///   forgotten: the key's next job starts with the limit of a new job.
     ///
     /// # Examples
     ///
@@ -460,7 +460,7 @@ impl JobBuilder {
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if kept {
-            // A job that keeps its permits needs this call even if its limit is above the number of workers. A task that waits
+            // This call makes the job count as limited, even if its limit is above the number of workers. A task that waits
             // keeps its permit but occupies no worker, so more tasks than workers can hold permits.
             control::expect_futures(job.ptr());
         }

@@ -108,7 +108,8 @@ impl Work<'_> {
             Work::Line(consumer) => serve_queue_with(job, consumer),
             Work::Gone => {
                 if drop_gone(job, |cell| cell.job() == job) != Dropped::Some {
-                    // A push is unfinished, or another thread has the queue lock and drops the tasks.
+                    // A push is unfinished, or another thread has the queue lock and drops the tasks. This thread lets that
+                    // thread run, before the caller checks the job again.
                     thread::yield_now();
                 }
             }
@@ -133,7 +134,8 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
         return Work::Some;
     }
     let Some(consumer) = try_lock() else {
-        // The owner of the queue lock sees the pending bit, and wakes the waiters if the job is idle.
+        // `try_lock` has failed, and has set the pending bit. The owner of the queue lock sees this bit, checks the job, and
+        // wakes the waiters if the job is idle.
         return Work::Some;
     };
     let word = job.permits.load();

@@ -70,7 +70,7 @@ impl Threads {
 pub struct Shared {
     /// The injector of the class `Normal`. All injected tasks lie here while the pool has only jobs of this class.
     injector: Injector<CellPtr>,
-    /// The injectors of the classes `High` (this field) and `Low` (the next field).
+    /// The injector of the class `High`. The next field is that of the class `Low`.
     high: Injector<CellPtr>,
     low: Injector<CellPtr>,
     victims: Box<[Victim]>,

@@ -1,4 +1,4 @@
-//! The name of a task, which the task's cell stores as the task's [`Owner`].
+//! The name of a task. The task's cell stores the name in its field for an [`Owner`], and frees it with the cell.
 
 use crate::task::closure::Owner;
 use std::ptr::NonNull;

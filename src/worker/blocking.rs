@@ -100,8 +100,8 @@ pub fn wait_then(
 /// unwinding.
 ///
 /// If all other threads of the pool are blocked, starts a further spare worker, even above the greatest number of spare
-/// workers. If the platform starts no thread, the calling thread keeps its seat during the wait. In a forked child the call
-/// returns at once, because no task ends there.
+/// workers. If the platform starts no thread, the calling thread keeps its seat during the wait. In a forked child, where no
+/// task ever ends, the call returns at once.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
         return;
@@ -162,12 +162,12 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
 /// permits. Before the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates
 /// above.
 pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
-    // The statistics of a job subtract only the spare busy counts of seats that run the job. During `f` this seat runs another
-    // job, so the thread must have no spare busy counts of `job`.
+    // A *spare* busy count belongs to no task. The statistics of `job` find spare busy counts only at seats that run `job`,
+    // and during `f` this seat runs another job. So this thread first gives its spare busy counts of `job` back.
     context.lease().give_back_spare_busy_counts();
     let (turn, mut blocked) = (context.lease().turn(), None);
     without_permits_inside(context, job, end, None, f, || {
-        // The task cannot continue without its permits. So this wait must never panic.
+        // The call is `enter_beyond`, because this wait must never panic: the task cannot continue without its permits.
         blocked
             .get_or_insert_with(|| Blocked::enter_beyond(context).map_err(|_| show_stash(context)));
     });
@@ -178,8 +178,8 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
 /// Runs `f` while the running task, which is of `job`, holds no permit of the gates below `end`. If `end` is `None`, the task
 /// holds no permit of any gate. At gates that keep permits the task keeps its permit in both cases.
 ///
-/// Calls `before_wait` each time before the thread waits to re-acquire a permit. The first time, also releases the permits of
-/// `end` and of the gates above `end`, and re-acquires them later.
+/// Calls `before_wait` each time before the thread waits to re-acquire a permit. After the first of these calls, releases the
+/// permits of `end` and of the gates above `end`, too, and re-acquires them later.
 fn without_permits_inside(
     context: &Context,
     job: JobPtr,
@@ -266,7 +266,8 @@ impl<'a> Blocked<'a> {
         };
         let shared = context.pool();
         shared.sleep.depart();
-        // The statistics of a job subtract only the spare busy counts of seats, so a thread without a seat must have none.
+        // A *spare* busy count belongs to no task. The statistics of a job find spare busy counts only at seats, so this thread
+        // gives its spare busy counts back before it loses its seat.
         context.lease().give_back_spare_busy_counts();
         if let Err(none) = lend(context.pool_ptr(), seat.index, most)
             && leave(Some(seat.index)).is_err()
@@ -366,7 +367,8 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     Context::with(|context| {
         let context = context.filter(|context| context.serves.get());
-        // Without a spare worker the thread keeps its seat, and `f` blocks the seat. So the error is ignored.
+        // An error means that no spare worker takes the seat. The error is ignored: the thread keeps its seat, and `f` blocks
+        // the seat.
         let blocked = context.map(|context| {
             let spares = &context.pool().spares;
             let leave = |seat| match seat {

@@ -148,7 +148,8 @@ where
     I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) -> bool + Sync,
 {
-    /// Sends a puller if one is missing. Call this inside [`Tasks::enter`] of `pullers`, or inside a puller.
+    /// Queues a new puller if one is *missing* (module `stream`): in most cases, if none is queued and the input has not
+    /// ended. Call this inside [`Tasks::enter`] of `pullers`, or inside a puller.
     fn send_puller(&self) {
         let job = self.feed.job();
         self.feed.send_puller(|| {
@@ -264,7 +265,8 @@ where
         loop {
             let go_on = self.run_block(&mut rest, block);
             let left = rest.0.len();
-            // While this puller holds a chunk, only a call of the closure that returned false or panicked finishes the feed.
+            // If the feed is finished while items of this chunk are left, another puller's call of the closure has returned
+            // false or panicked. The end of the input finishes the feed only when no puller holds a chunk.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
                     self.each.chunks.give_back(&mut rest);
@@ -292,9 +294,9 @@ where
     }
 }
 
-/// A block of items that a puller runs. Its drop counts the calls of the closure that returned, and puts the slots of the other
-/// items back into `rest`. During the block the slots are in the field `slots` and not in `rest`, so that the compiler keeps
-/// their address in a register.
+/// A block of items that a puller runs. Its drop counts the calls of the closure that returned, and puts the other items back
+/// into `rest`. During the block these items are in the field `slots` and not in `rest`, so that the compiler keeps their
+/// address in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,
     slots: Slots<'b, T>,
@@ -338,7 +340,7 @@ fn next_size(size: usize, took: Duration) -> usize {
     }
 }
 
-/// Slots that each hold an item.
+/// Places in memory that each hold an item of a chunk.
 type Slots<'a, T> = slice::IterMut<'a, MaybeUninit<T>>;
 
 /// The items of a chunk that have not been run. Dropping this value drops the items, and catches the panic of each
@@ -355,7 +357,7 @@ impl<'a, T> Rest<'a, T> {
     }
 }
 
-/// Moves the next item out of its slot.
+/// Moves the next item out of its place in memory.
 #[inline]
 fn next_item<T>(slots: &mut Slots<'_, T>) -> Option<T> {
     let slot = slots.next()?;

@@ -80,8 +80,8 @@ impl Inline {
             unlock(job, consumer);
             return None;
         }
-        // The permits are acquired before the pop. So a pusher that sees the queue empty also sees the permits, and its task
-        // does not overtake the joined task.
+        // The permits are acquired before the pop. So a pusher that sees the queue empty also sees that the permits are held,
+        // and the pusher's task does not overtake the joined task.
         let popped = consumer.pop();
         let taken = match popped {
             Popped::Task(popped) if popped == cell => {
@@ -99,7 +99,7 @@ impl Inline {
                 release_inside(job, common);
                 return None;
             }
-            // A push behind the cell is unfinished, so the pop has left the cell in the queue.
+            // A push behind the cell is unfinished, so the pop could not take the cell. The cell stays in the queue.
             Popped::Empty | Popped::Unfinished => None,
         };
         unlock(job, consumer);

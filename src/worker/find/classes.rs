@@ -42,7 +42,7 @@ impl Worker<'_> {
     fn find_by_class(&self, normal: fn(&Self) -> Option<CellPtr>) -> Option<CellPtr> {
         let (seat, pool) = (self.seat(), self.pool());
         for class in seat.classes.order() {
-            // The search passes over tasks of the job that had the last turn. Each class has its own last job.
+            // The search in a class passes over tasks of the job that had the last turn of this class.
             self.last.set(seat.classes.last(class).map(JobPtr::of));
             let found = match class {
                 Priority::Normal => normal(self),
