@@ -106,7 +106,7 @@ impl JobBuilder {
     }
 
     /// Marks the job as the job of one key of a keyed job. [`Job::children`] and [`Pool::jobs`](crate::Pool::jobs) do not
-    /// return such a job.
+    /// return jobs of keys.
     pub(super) fn of_key(mut self) -> Self {
         self.of_key = true;
         self
@@ -193,9 +193,9 @@ impl JobBuilder {
     ///   only worker.
     /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait for a slot without blocking the thread.
     ///
-    /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures and
-    /// releases its slot at once. The task's empty cell stays in the queue until a worker or a later push frees it. There are
-    /// never many more empty cells than slots or queued tasks, whichever is more.
+    /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures
+    /// and releases its slot at once. The task's empty cell stays in the queue until a worker or a later push frees it. The
+    /// number of empty cells is never much greater than the number of slots or of queued tasks, whichever is greater.
     ///
     /// # A capacity of 0
     ///

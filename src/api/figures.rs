@@ -134,7 +134,7 @@ impl Counts {
         (Self { running, ready, backlog, delayed }, ended)
     }
 
-    /// Returns true if no task was found.
+    /// Returns true if all four counts are 0.
     fn are_zero(&self) -> bool {
         self.running + self.ready + self.backlog + self.delayed == 0
     }

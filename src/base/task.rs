@@ -236,7 +236,8 @@ impl CellPtr {
         unsafe { (self.header().vtable.is_gone)(self) }
     }
 
-    /// Returns true if the run of this cell would start nothing: the task has begun, or its handle has cancelled it or runs it.
+    /// Returns true if a worker that runs this cell would start nothing: the task has begun, was cancelled by its handle, or
+    /// runs inside the task that joins it.
     pub fn is_claimed(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_claimed)(self) }

@@ -124,7 +124,7 @@ impl Work<'_> {
 ///
 /// `try_lock` must try to get the lock of the job's queue. While this thread has that lock, no other thread takes a task out of
 /// the queue. So if the busy count is 0 meanwhile, all the job's tasks that have not ended are in the queue. If `try_lock`
-/// fails, another thread might be moving tasks, and this function returns `Some`.
+/// fails, another thread might be moving tasks, and this function returns [`Work::Some`].
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.busy.load().no_tasks() {
         return Work::Some;

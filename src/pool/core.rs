@@ -299,8 +299,8 @@ impl Shared {
         !self.injector_is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
     }
 
-    /// Returns true if the pool has no ready task, no lent seat, no job or pusher on a list, no timer entry, nothing for which
-    /// a drain waits, and no waiting task. Call it only while no other thread uses the pool.
+    /// Returns true if the pool has no ready task, no lent seat, no held job, no named root, no blocked pusher, no timer
+    /// entry, nothing for which a drain waits, and no waiting task. Call it only while no other thread uses the pool.
     fn is_at_rest(&self) -> bool {
         !self.is_busy()
             && self.sleep.none_away()

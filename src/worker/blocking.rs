@@ -54,8 +54,8 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 }
 
 /// Waits as [`wait`] does. If the caller is a task, calls `then` after the wait and before the task re-acquires its permits.
-/// Re-acquiring permits can take long, so `then` can wake another waiter before that. `awaited` is the job that the caller
-/// waits for in [`Job::wait`](crate::Job::wait), or `None`.
+/// Re-acquiring permits can take long. With `then` the caller can wake another waiter first. `awaited` is the job that the
+/// caller waits for in [`Job::wait`](crate::Job::wait), or `None`.
 ///
 /// # Panics
 /// As [`wait`].
@@ -334,8 +334,7 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
             gate::weigh::wake_reclaimers(gate);
         }
     } else {
-        // The caller must check the gate's queue after this fence. The caller does so when its task has re-acquired all
-        // permits.
+        // After this fence the caller must check the gate's queue, as soon as its task has re-acquired all permits.
         fence_after_rmw();
     }
 }

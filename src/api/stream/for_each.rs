@@ -23,10 +23,10 @@ impl Job {
     ///
     /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, a task pulls several
     /// items at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
-    /// [`size_hint`](Iterator::size_hint) promises. So items that take long, and items of a channel, whose `size_hint` promises
-    /// none, are pulled one at a time. If items are slower than expected, the task gives back those that it has not run, and
-    /// other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of this job, or the turn
-    /// of another job, must wait for the end of a block.
+    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time. So are the items of a
+    /// channel, because its `size_hint` promises no items. If items are slower than expected, the task gives back those that
+    /// it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of
+    /// this job, or the turn of another job, must wait for the end of a block.
     ///
     /// A call of `f` must not wait for the call with a later item, because one task can have pulled both items. Such a wait is
     /// allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
@@ -110,7 +110,8 @@ impl Job {
             pullers: Tasks::new(),
         };
         if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
-            // The drop of the remaining input can panic, and a second panic during the unwind would abort the process.
+            // The drop of the remaining input can panic. `drop_quietly` catches this panic, because a second panic during the
+            // unwind would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
         }
@@ -250,8 +251,8 @@ where
         go_on
     }
 
-    /// Runs the items of a chunk. If the puller must stop, or if the items are slow, gives back the items that have not
-    /// run.
+    /// Runs the items of a chunk. If the puller must stop, or if the items take longer than expected, gives back the items
+    /// that have not run.
     fn run_chunk(
         &mut self,
         chunk: &mut Vec<I::Item>,

@@ -5,8 +5,8 @@
 //! the joined task, without a reservation.
 //!
 //! Claim: at a limit of 1 the joined task overtakes no earlier task of its job (`serial_in_order`). There are two cases:
-//! - The joining thread finds the job's queue empty. So the joined task has left the queue, after all tasks that were pushed
-//!   before it. At a limit of 1 a task leaves the queue only after the task before it has started.
+//! - The joining thread finds the job's queue empty. So the joined task was taken out of the queue, after all tasks that were
+//!   pushed before it. At a limit of 1 a task is taken out only after the task before it has started.
 //! - The joined task is the first in the job's queue. The joining thread runs it only if no task of the job is ready. So all
 //!   earlier tasks have started.
 //!

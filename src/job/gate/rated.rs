@@ -10,8 +10,8 @@
 //!   task may start. If the times of a gate allow no start now, the gate refuses. The worker then gives all permits of the task
 //!   back, and puts the task at the front of that gate's queue.
 //! - `rate-3`: If no gate refuses, the worker counts the start at each rate. If a rate then allows no further start, the worker
-//!   holds the rate's job off until the rate allows one (`off-1`, `off-2` of `hold`). The thread that opens the job admits the
-//!   next task.
+//!   holds the rate's job off until the rate allows one (`off-1`, `off-2` of `hold`). The thread that later ends the hold-off
+//!   admits the next task.
 //!
 //! While a rate of a job has no token, the job's tasks wait in a queue, without a permit and without a worker.
 //!
@@ -19,8 +19,8 @@
 //! gate's times (`rate-2`, `rate-3`). No task starts in another way:
 //! - `Permits::start` and `Permits::acquire` refuse each task at a gate with the flag `Rated`. No task with such a gate runs
 //!   inline in another task.
-//! - A thread that sets the flag `Rated` ends each lease that was opened before. A worker that has started a task at a rate
-//!   also takes the tokens of each further task of its turn (module `worker::turn::paced`).
+//! - A thread that sets the flag `Rated` ends each lease that began before. A worker that has started a task at a rate also
+//!   takes the tokens of each further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires permits without a task takes the tokens after the permits, as a worker does (module `acquire`).
 //!
 //! A task that has begun needs no token. A task whose handle cancels it before the worker checks for tokens (`rate-2`) needs
