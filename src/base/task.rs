@@ -18,7 +18,7 @@ pub struct Header {
     pub(crate) vtable: &'static VTable,
     /// The job that the task belongs to.
     pub job: OpaqueJob,
-    /// The next cell in the list that the cell is in. In a deque: the cell's [`Mark`].
+    /// The next cell of the queue or list that this cell is in. While this cell is in a deque, the field holds its [`Mark`].
     pub next: AtomicPtr<Header>,
 }
 

@@ -42,8 +42,9 @@ impl JobPtr {
     /// task, frees the parent in the same way, and so on. `held` is the number of the job's tasks whose permits the caller
     /// still holds.
     ///
-    /// # Panics In builds that check freed records ([`RESTS`]), panics if the job still has a task or a waiter, or if a
-    /// permit is held other than those of the `held` tasks.
+    /// # Panics
+    /// In builds that check freed records ([`RESTS`]), panics if the job still has a task or a waiter, or if a permit is held
+    /// other than those of the `held` tasks.
     ///
     /// # Safety
     /// The caller must make sure that no other thread uses the record during this call or after it.

@@ -1,4 +1,4 @@
-//! The name of a task. The task's cell stores the name in its field for an [`Owner`], and frees it with the cell.
+//! The names of tasks. A task's cell stores the name as its [`Owner`]. When the cell is freed, the name is freed, too.
 
 use crate::task::closure::Owner;
 use std::ptr::NonNull;

@@ -29,7 +29,7 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::fmt::DebugStruct;
 use std::ptr::NonNull;
 
-/// The number of ready results for each worker at which pullers stop pulling.
+/// Pullers stop pulling when a stream has this many ready results for each worker of the pool.
 const READY_MOST: usize = shrunk(64, 2);
 
 /// Makes a stream: the state of one call of `map`. `keeper` makes the stream's pullers, which are tasks of `job`.
