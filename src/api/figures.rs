@@ -79,7 +79,7 @@ impl Job {
     }
 }
 
-/// The numbers of a job's tasks that run, are ready, are queued or are delayed.
+/// How many tasks of a job run, are ready, are queued and are delayed.
 struct Counts {
     running: usize,
     ready: usize,

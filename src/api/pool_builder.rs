@@ -237,8 +237,8 @@ impl PoolBuilder {
 
     /// Sets a clock that a test moves. The delays, hold-offs, rates and deadlines of the pool's jobs then count by this clock.
     ///
-    /// Without this call the pool uses the real time. With a [`ManualClock`](crate::ManualClock) the time passes only when
-    /// the test moves the clock.
+    /// Without this call the pool uses the real time. With a `ManualClock` the time passes only when the test moves the
+    /// clock.
     ///
     /// # Examples
     ///

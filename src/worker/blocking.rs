@@ -149,7 +149,8 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 /// lent or left the seat. `awaited` is the job that the task waits for in [`Job::wait`](crate::Job::wait), or `None`.
 fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
     let Some(job) = context.lease().job.get() else {
-        // This wait is in a destructor of a dropped task's captures, so the thread has no permits to release.
+        // No task runs on this thread: a destructor of a dropped task's captures waits. So the thread has no permits to
+        // release.
         return f();
     };
     without_permits_inside(context, job, None, awaited, f, || ());

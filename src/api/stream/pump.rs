@@ -288,7 +288,7 @@ where
         self.tell(wakes);
     }
 
-    /// Wakes the iterator if `wakes` is true. Call this after each stored result.
+    /// Wakes the iterator if `wakes` is true. Call this after a result was stored.
     fn tell(&self, wakes: bool) {
         if wakes {
             parking_lot().wake(self.results.key());
