@@ -147,8 +147,8 @@ impl fmt::Debug for Adaptive {
 
 /// Decides the next limit of a job from the figures of one interval.
 ///
-/// One thread at a time calls the rule of a job. The library ignores the limit that the rule returns if the job's limit was set
-/// by another call since the interval ended. If the rule panics, the job's limit stays as it is.
+/// One thread at a time calls the rule of a job. If another call has set the job's limit since the interval ended, the library
+/// ignores the limit that the rule returns. If the rule panics, the job's limit stays as it is.
 ///
 /// The rule runs on the thread that ends the last task of the interval, before the task's permit is released. So a rule must be
 /// fast. A rule must not wait for a task, a job or a permit of the pool: on a worker such a wait panics.

@@ -58,8 +58,8 @@
 //! | [hold-off](Job::hold_off) | the job and each ancestor | until the time that the call has set |
 //! | [delay](Job::spawn_after) | the task | until the delay is over. The task then enters the queue |
 //!
-//! A [deadline](Job::spawn_within) keeps no task from starting: a task that has not started by its deadline is dropped. A
-//! [capacity](JobBuilder::capacity) keeps no task from starting: if no slot is free, the pusher waits before the push.
+//! A [deadline](Job::spawn_within) does not delay a task: a task that has not started by its deadline is dropped. A
+//! [capacity](JobBuilder::capacity) does not delay a pushed task: if no slot is free, the pusher waits before the push.
 //!
 //! # Where code may wait
 //!
@@ -87,9 +87,9 @@
 //! - The pool panics if a task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task
 //!   that needs that permit.
 //!
-//! The pool cannot detect other waits without end, because a caller might still end them, for example by a higher limit. Each
-//! wait in the following table lasts until its cause is removed. A task in such a wait holds no permit and no worker, if the
-//! table does not say otherwise.
+//! The pool detects no other endless wait, because a caller might still end it, for example by a higher limit. Each wait in the
+//! following table lasts until its cause is removed. A task in such a wait holds no permit and no worker, if the table does not
+//! say otherwise.
 //!
 //! | wait | what ends the wait | what [`Job::explain`] shows |
 //! |---|---|---|

@@ -439,10 +439,11 @@ impl Job {
         self.ask().map_err(|(error, _)| error)
     }
 
-    /// Acquires a permit if one is free and the job is open. Otherwise returns the error and a flight, under which the caller can
-    /// wait for a permit.
+    /// Acquires a permit if one is free and the job is open. Otherwise returns the error and a flight, for which a drain
+    /// waits. The caller can keep the flight until its waiter is in the queue.
     ///
-    /// The call begins the flight before it checks whether the pool drains. So a drain waits for each call that passes the check.
+    /// The call begins a flight before it checks whether the pool drains. So a drain waits for each call that passes this
+    /// check.
     #[inline]
     fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
         let job = self.ptr();
@@ -461,7 +462,7 @@ impl Job {
     /// Acquires a permit if one is free, and returns `Err(Ok(permit))`. Otherwise pushes a waiter into the job's queue, and
     /// returns `Ok(waiter)`. If the job accepts no waiters, returns `Err(Err(Closed))`.
     ///
-    /// The flight of this call lasts until the waiter was pushed, so that a drain waits for the push. The push can admit
+    /// The flight of this call lasts until the waiter is in the queue. So a drain waits for the push, which can also admit
     /// another task from the queue.
     ///
     /// If `counts` is true, a waiter that is dropped or refused counts as a cancelled task.

@@ -30,7 +30,7 @@ impl JobBuilder {
     /// - At a limit of 1, a wait for a [set](Job::set) panics if all remaining tasks of the set are of the waiting task's job,
     ///   and none of them has begun. At a limit of 1, a wait for a job below panics if that job has a task that has not begun,
     ///   even if that job is cancelled.
-    /// - A task that joins a closure of another job can run it inline only if the closure needs no permit of this job.
+    /// - A closure of another job runs inline in the task that joins it only if the closure needs no permit of this job.
     /// - If the limit is greater than 1, a task is allowed to wait for a second permit of the job. If all tasks that have begun
     ///   wait for a second permit, only a higher limit ends their waits.
     /// - The pool does not detect other waits that might never end. For example, a task joins a task of another job, which

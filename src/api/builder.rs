@@ -106,7 +106,7 @@ impl JobBuilder {
     }
 
     /// Marks the job as the job of one key of a keyed job. [`Job::children`] and [`Pool::jobs`](crate::Pool::jobs) do not
-    /// return such a job.
+    /// return jobs of keys.
     pub(super) fn of_key(mut self) -> Self {
         self.of_key = true;
         self
@@ -193,9 +193,9 @@ impl JobBuilder {
     ///   only worker.
     /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait for a slot without blocking the thread.
     ///
-    /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures and
-    /// releases its slot at once. The task's empty cell stays in the queue until a worker or a later push frees it. There are
-    /// never many more empty cells than slots or queued tasks, whichever is more.
+    /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures
+    /// and releases its slot at once. The task's empty cell stays in the queue until a worker or a later push frees it. The
+    /// number of empty cells is never much greater than the number of slots or of queued tasks, whichever is greater.
     ///
     /// # A capacity of 0
     ///
@@ -385,8 +385,8 @@ impl JobBuilder {
     /// - The samples of a job include those of the tasks of jobs below. While the limit of an ancestor keeps fewer tasks
     ///   running than this job's limit allows, the rule does not raise this job's limit.
     /// - A join inside a task of the job never runs another task of the job inline.
-    /// - Each key of a [`keyed`](Self::keyed) job has a limit of its own. When an idle key is evicted, its limit is forgotten:
-    ///   the key's next job starts anew.
+    /// - Each key of a [`keyed`](Self::keyed) job has a limit of its own. When an idle key is evicted, its limit is
+    ///   forgotten: the key's next job starts with the limit of a new job.
     ///
     /// # Examples
     ///
@@ -460,7 +460,7 @@ impl JobBuilder {
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if kept {
-            // A job that keeps its permits needs this call even if its limit is above the number of workers. A task that waits
+            // This call makes the job count as limited, even if its limit is above the number of workers. A task that waits
             // keeps its permit but occupies no worker, so more tasks than workers can hold permits.
             control::expect_futures(job.ptr());
         }

@@ -64,7 +64,8 @@ impl Job {
         let root = self.ptr();
         let (mut counts, mut ended) = Counts::of_all(root);
         if counts.are_zero() {
-            // As in `stats`, the first reading can miss a task that moves from the timer to the queue.
+            // The first reading can miss a task that moves from the timer to the queue, because for a moment the task counts
+            // only as busy. So the delayed and the busy tasks are counted, and then all counts are read once more.
             let running = root.permits.load().running() as usize;
             let (mut delayed, mut busy) = (0, 0);
             family::see_all(root, |job| {
@@ -78,7 +79,7 @@ impl Job {
     }
 }
 
-/// The numbers of a job's tasks that run, are ready, are queued or are delayed.
+/// How many tasks of a job run, are ready, are queued and are delayed.
 struct Counts {
     running: usize,
     ready: usize,
@@ -99,7 +100,7 @@ impl Counts {
         let delegate = usize::from(word.has(Flag::Blocked));
         let mut ready = job.ready_tasks(word) as usize;
         if queued + running + ready == 0 {
-            // If no task was found so far, the reservations are counted: a task that moves from the queue to a deque has a
+            // No task was found so far, so the reservations are counted: a task that moves from the queue to a deque has a
             // reservation, and is not yet counted as busy.
             ready = word.ready() as usize;
         }
@@ -120,24 +121,26 @@ impl Counts {
             reserved = reserved.max(word.ready() as usize);
         });
         let word = root.permits.load();
-        // `backlog` already counts each task of a job below that is in its parent's queue. If a task of this job is in the
-        // queue of this job's own parent, that task is added here.
+        // So far `backlog` counts the tasks in the queues of `root` and of all jobs below. If a task of `root` is in the queue
+        // of the parent of `root`, this line adds that task.
         backlog += usize::from(word.has(Flag::Blocked));
         let running = word.running() as usize;
         let mut ready = busy.saturating_sub(running + delegates);
         if backlog + running + ready == 0 {
-            // If no task was found so far, the reservations are counted, as `of` does.
+            // No task was found so far, so the reservations are counted: a task that moves from the queue to a deque has a
+            // reservation, and is not yet counted as busy.
             ready = reserved;
         }
         (Self { running, ready, backlog, delayed }, ended)
     }
 
-    /// Returns true if no task was found.
+    /// Returns true if all four counts are 0.
     fn are_zero(&self) -> bool {
         self.running + self.ready + self.backlog + self.delayed == 0
     }
 
-    /// Returns `self` if it has a task. Otherwise returns counts with only these delayed and ready tasks.
+    /// Returns `self` if it counts at least one task. Otherwise returns counts with `delayed` delayed tasks, `ready` ready
+    /// tasks, and no other task.
     fn or(self, delayed: usize, ready: usize) -> Self {
         if self.are_zero() { Self { delayed, ready, ..self } } else { self }
     }

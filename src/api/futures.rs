@@ -173,7 +173,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// An item of the stream may be any error of [`TaskHandle::join`].
+    /// An item of the stream can be any error of [`TaskHandle::join`].
     ///
     /// # Examples
     ///

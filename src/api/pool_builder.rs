@@ -170,7 +170,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets a hook that a worker calls when a task panics that was pushed by [`execute`](crate::Job::execute). The hook
+    /// Sets a hook that a worker calls when a task that was pushed by [`execute`](crate::Job::execute) panics. The hook
     /// receives the payload of the panic, because such a task has no handle that returns the payload.
     ///
     /// If this hook itself panics, the worker ignores that panic and runs the next task.
@@ -202,8 +202,8 @@ impl PoolBuilder {
     /// The number must be from 0 to 16,383.
     ///
     /// Without this call a pool has up to 16,383 spare workers. If a task waits in `join`, `wait` or `scope` and no spare
-    /// worker is idle, the pool starts one. 1,000 tasks that wait at once need 1,000 spare workers. Each takes some 20 KiB of
-    /// memory, and address space for its stack. A spare worker ends after five idle seconds.
+    /// worker is idle, the pool starts one. 1,000 tasks that wait at once need 1,000 spare workers. Each spare worker takes
+    /// some 20 KiB of memory, and address space for its stack. A spare worker ends after five idle seconds.
     ///
     /// If no further spare worker can be started, a task can still wait, but its worker is not replaced until another thread of
     /// the pool is free. Only the pool's last thread must not wait: a wait panics if all other threads of the pool wait inside
@@ -237,8 +237,8 @@ impl PoolBuilder {
 
     /// Sets a clock that a test moves. The delays, hold-offs, rates and deadlines of the pool's jobs then count by this clock.
     ///
-    /// Without this call the pool uses the real time. A test can set a [`ManualClock`](crate::ManualClock) to decide when times
-    /// pass.
+    /// Without this call the pool uses the real time. With a `ManualClock` the time passes only when the test moves the
+    /// clock.
     ///
     /// # Examples
     ///

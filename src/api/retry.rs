@@ -10,9 +10,9 @@ use crate::task::retry::retried;
 impl Job {
     /// Pushes a task that is tried again while it returns an error. Returns the task's handle.
     ///
-    /// `policy` says how often the task is tried at most, and how long it waits between two attempts. Each attempt starts like
-    /// a new task: it waits at the end of the queue, and needs a permit. Between two attempts the task holds no permit and
-    /// occupies no thread. It counts as [`delayed`](crate::JobStats::delayed) then, and behaves like a task of
+    /// `policy` says how often the task is tried at most, and how long it waits between two attempts. Each attempt starts
+    /// like a new task: it waits at the end of the queue, and needs a permit. Between two attempts the task holds no permit
+    /// and occupies no thread. Meanwhile the task counts as [`delayed`](crate::JobStats::delayed), and behaves like a task of
     /// [`spawn_after`](Self::spawn_after).
     ///
     /// The handle of a retried task returns the result of the last attempt, and the number of attempts.

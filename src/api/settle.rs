@@ -104,7 +104,8 @@ impl Drop for Entry {
 }
 
 /// Calls `wait`, and stores the waker under `key` in the parking lot if `wait` returned true. Returns what `wait` returned. If
-/// `entry` has the same key, it gets the new waker and keeps its place among the waiters. Otherwise a new entry replaces it.
+/// `entry` has the same key, the entry gets the new waker and keeps its place among the waiters. Otherwise a new entry replaces
+/// `entry`.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,

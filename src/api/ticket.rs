@@ -158,8 +158,8 @@ impl Job {
 
     /// Returns how long the job's tasks have waited and run, or `None` if the job is not [timed](crate::JobBuilder::timed).
     ///
-    /// The timings include each task that has been joined. While tasks run, the figures of one reading can belong to slightly
-    /// different moments.
+    /// If a task was joined before this call, the timings include that task. While tasks run, the figures of one reading can
+    /// belong to slightly different moments.
     ///
     /// # Examples
     ///

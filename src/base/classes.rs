@@ -62,7 +62,7 @@ impl ClassTurns {
         self.last[class as usize].get()
     }
 
-    /// Notes `job` as the job of `class` that has the last turn.
+    /// Notes that the last turn of `class` is one with `job`.
     pub fn set_last(&self, class: Priority, job: OpaqueJob) {
         self.last[class as usize].set(Some(job));
     }

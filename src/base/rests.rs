@@ -1,10 +1,10 @@
 //! Counts the *rests* of a job: the moments at which no task of the job was queued or running. A waiter that checks the job too
-//! late, when the job is busy again, learns from this count that the job was at rest.
+//! late, when the job is busy again, learns from this count that the job was idle.
 //!
-//! A waiter that sees a job at rest can push a task at once. A second waiter, woken at the same time, then finds the job busy
+//! A waiter that finds its job idle can push a task at once. A second waiter, woken at the same time, then finds the job busy
 //! again. So the second waiter could miss each rest for ever. To prevent this, the first waiter adds one to the job's count of
 //! rests. A waiter that finds the job busy compares this count with the count at the start of its own wait. If the two counts
-//! differ, the job was at rest meanwhile.
+//! differ, the job was idle meanwhile.
 //!
 //! A job has a count of rests only while a waiter waits for the job.
 
@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 global! {
-    /// Returns, by the job's address, the number of waiters and the count of rests of each job for whose rest a waiter waits.
+    /// Returns the counts of all jobs that a waiter waits for, by the job's key in the parking lot: the number of waiters,
+    /// and the count of rests.
     fn rests() -> Mutex<BTreeMap<usize, Rest>> { Mutex::new(BTreeMap::new()) }
 }
 
@@ -24,7 +25,7 @@ struct Rest {
     count: u64,
 }
 
-/// A waiter that waits until a job is at rest. The caller must keep the job until this value is dropped.
+/// A waiter that waits until a job is idle. The caller must keep the job until this value is dropped.
 #[derive(Debug)]
 pub struct Resting {
     key: usize,
@@ -32,7 +33,7 @@ pub struct Resting {
 }
 
 impl Resting {
-    /// Counts one more waiter for the rest of a job. `key` is the job's key in the parking lot.
+    /// Counts one more waiter that waits until a job is idle. `key` is the job's key in the parking lot.
     pub fn enter(key: usize) -> Self {
         let began = with_rest(key, |rest| {
             rest.waiters += 1;
@@ -41,15 +42,15 @@ impl Resting {
         Self { key, began }
     }
 
-    /// Returns true if another waiter has seen the job at rest since this waiter was counted.
+    /// Returns true if another waiter has seen the job idle since this waiter was counted.
     pub fn has_come(&self) -> bool {
         with_rest(self.key, |rest| rest.count != self.began)
     }
 
-    /// Notes that this waiter has seen the job at rest, and wakes the other waiters.
+    /// Notes that this waiter has seen the job idle, and wakes the other waiters of the job.
     ///
-    /// A waiter for a job also waits until the job's children are idle. This call does not wake a waiter that is parked until a
-    /// child is idle. When the child is idle, that waiter itself calls [`has_come`](Self::has_come).
+    /// A waiter for a job parks for the job itself, or for one of its children that is busy. This call does not wake a waiter
+    /// that is parked for a child. When the child is idle, that waiter itself calls [`has_come`](Self::has_come).
     pub fn note(&self) {
         let others = with_rest(self.key, |rest| {
             let others = rest.waiters > 1;

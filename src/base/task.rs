@@ -18,12 +18,12 @@ pub struct Header {
     pub(crate) vtable: &'static VTable,
     /// The job that the task belongs to.
     pub job: OpaqueJob,
-    /// The next cell in the list that the cell is in. In a deque: the cell's [`Mark`].
+    /// The next cell of the queue or list that this cell is in. While this cell is in a deque, the field holds its [`Mark`].
     pub next: AtomicPtr<Header>,
 }
 
-/// A pointer to a job's record. Modules below `job` only compare the pointer. The second field makes a handle of a job not
-/// unwind safe, because a record can change behind a shared reference.
+/// A pointer to a job's record. Modules below `job` only compare the pointer. The second field makes a type with this pointer,
+/// such as a handle of a job, not unwind safe: a record can change behind a shared reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
@@ -141,7 +141,7 @@ pub enum Ran {
     Waits,
 }
 
-/// What the task of a cell in a deque holds: a reservation, its permits, or nothing.
+/// What the task of a cell in a deque has: a reservation, its permits, or neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Mark {
@@ -229,13 +229,15 @@ impl CellPtr {
         unsafe { (self.header().vtable.run)(self) }
     }
 
-    /// Returns true if this cell, which is in a queue, is empty, because the task's handle has cancelled or run the task.
+    /// Returns true if the task's handle has cancelled or run the task, so that this cell is empty. The cell must be in a
+    /// queue.
     pub fn is_gone(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_gone)(self) }
     }
 
-    /// Returns true if the run of this cell would start nothing: the task has begun, or its handle has cancelled it or runs it.
+    /// Returns true if a worker that runs this cell would start nothing: the task has begun, was cancelled by its handle, or
+    /// runs inside the task that joins it.
     pub fn is_claimed(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_claimed)(self) }

@@ -10,12 +10,12 @@ use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
 use std::cell::{Cell, RefCell};
 
-/// Calls `enter`, which must add a waiter to the parking lot under the job's idle key if the job is busy (`park-2`). Returns
-/// what the last call of `enter` returns.
+/// Calls `enter`, which must add a waiter to the parking lot if the job is busy (`park-2`). The waiter's key is the job's
+/// `idle_key`. Returns what the last call of `enter` returns.
 ///
 /// The first argument of `enter` is a check, which returns true if the job is busy. `enter` must call the check under the lock
-/// of the idle key's bucket, and must add the waiter only if the check returns true. Under that lock the check runs no task and
-/// wakes no thread.
+/// of the waiter's bucket of the parking lot, and must add the waiter only if the check returns true. Under that lock the check
+/// runs no task and wakes no thread.
 ///
 /// The check that `enter` calls returns false if the job is idle. It also returns false if the job's queue must be served
 /// first, or if a handle has cancelled a task, which can lie in the queue of a held ancestor. In these two cases this function
@@ -46,9 +46,9 @@ pub fn enter_while_busy(
             }
             job.busy.set_waited();
             fence_after_rmw();
-            // This thread must not wait for the queue lock, because the lock's owner might need the bucket's lock to wake a
-            // waiter. If another thread owns the queue lock, `try_lock` sets the pending bit. The owner then checks the queue
-            // again, and wakes the waiters if the job is idle.
+            // This thread has the lock of a bucket of the parking lot. So it must not wait for the queue lock, whose owner
+            // might need the bucket's lock to wake a waiter. If another thread owns the queue lock, `try_lock` sets the pending
+            // bit. The owner then checks the queue again, and wakes the waiters if the job is idle.
             match look_for_work(&job, || job.queue().try_lock()) {
                 Work::None => false,
                 Work::Some => true,
@@ -108,7 +108,8 @@ impl Work<'_> {
             Work::Line(consumer) => serve_queue_with(job, consumer),
             Work::Gone => {
                 if drop_gone(job, |cell| cell.job() == job) != Dropped::Some {
-                    // A push is unfinished, or another thread has the queue lock and drops the tasks.
+                    // A push is unfinished, or another thread has the queue lock and drops the tasks. This thread lets that
+                    // thread run, before the caller checks the job again.
                     thread::yield_now();
                 }
             }
@@ -123,7 +124,7 @@ impl Work<'_> {
 ///
 /// `try_lock` must try to get the lock of the job's queue. While this thread has that lock, no other thread takes a task out of
 /// the queue. So if the busy count is 0 meanwhile, all the job's tasks that have not ended are in the queue. If `try_lock`
-/// fails, another thread might be moving tasks, and this function returns `Some`.
+/// fails, another thread might be moving tasks, and this function returns [`Work::Some`].
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.busy.load().no_tasks() {
         return Work::Some;
@@ -133,7 +134,8 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
         return Work::Some;
     }
     let Some(consumer) = try_lock() else {
-        // The owner of the queue lock sees the pending bit, and wakes the waiters if the job is idle.
+        // `try_lock` has failed, and has set the pending bit. The owner of the queue lock sees this bit, checks the job, and
+        // wakes the waiters if the job is idle.
         return Work::Some;
     };
     let word = job.permits.load();

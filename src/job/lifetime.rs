@@ -43,8 +43,8 @@ impl JobPtr {
     /// still holds.
     ///
     /// # Panics
-    /// In a build where [`RESTS`] is true, panics if the job still has a task or a waiter, or if a permit is held other than
-    /// those of the `held` tasks.
+    /// In builds that check freed records ([`RESTS`]), panics if the job still has a task or a waiter, or if a permit is held
+    /// other than those of the `held` tasks.
     ///
     /// # Safety
     /// The caller must make sure that no other thread uses the record during this call or after it.
@@ -61,8 +61,8 @@ impl JobPtr {
         }
     }
 
-    /// Frees this record, but not the record of its parent, which it returns. The caller now owns the freed record's handle of
-    /// the parent, and must subtract it.
+    /// Frees this record, and returns the job's parent, whose record is not freed. The caller now owns the freed record's
+    /// handle of the parent, and must subtract this handle.
     ///
     /// # Safety
     /// As [`free`](Self::free).
@@ -148,9 +148,9 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
         drop(held);
         return job.give_back_handle();
     }
-    // This thread subtracts the handle under the lock of the list of held jobs. So if two threads subtract handles at once, the
-    // second thread sees that only the list's handle is left. While this thread has the lock, the list's handle keeps the
-    // record.
+    // This thread subtracts the handle under the lock of the list of held jobs. So if two threads subtract the last handles
+    // beside that of the list, the second thread sees that only the list's handle is left. While this thread has the lock, no
+    // other thread removes the job from the list, so the list's handle keeps the record.
     let left = job.busy.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {
         held.remove(&job.opaque());

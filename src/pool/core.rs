@@ -70,7 +70,7 @@ impl Threads {
 pub struct Shared {
     /// The injector of the class `Normal`. All injected tasks lie here while the pool has only jobs of this class.
     injector: Injector<CellPtr>,
-    /// The injectors of the classes `High` (this field) and `Low` (the next field).
+    /// The injector of the class `High`. The next field is that of the class `Low`.
     high: Injector<CellPtr>,
     low: Injector<CellPtr>,
     victims: Box<[Victim]>,
@@ -299,8 +299,8 @@ impl Shared {
         !self.injector_is_empty() || self.victims.iter().any(|victim| !victim.is_empty())
     }
 
-    /// Returns true if the pool has no ready task, no lent seat, no job or pusher on a list, no timer entry, nothing for which
-    /// a drain waits, and no waiting task. Call it only while no other thread uses the pool.
+    /// Returns true if the pool has no ready task, no lent seat, no held job, no named root, no blocked pusher, no timer
+    /// entry, nothing for which a drain waits, and no waiting task. Call it only while no other thread uses the pool.
     fn is_at_rest(&self) -> bool {
         !self.is_busy()
             && self.sleep.none_away()

@@ -1,4 +1,4 @@
-//! The arm of production builds: it exports the names of `std` and crossbeam.
+//! The source of atomics, threads and time in production builds: exports the names of `std` and crossbeam.
 
 pub use crossbeam_deque as deque;
 pub use std::hash::RandomState;

@@ -15,8 +15,8 @@
 //! ended. A note can still exist just after its join has ended. That note leads to an ended task, which has no note itself, so
 //! the note is in no circle.
 //!
-//! There are no notes of joins with a timeout, of waits for jobs or scopes, or of futures that await. No other protocol uses
-//! the notes of joins.
+//! Only joins without a timeout are noted. A wait for a job or a scope is not noted, nor is a future that awaits. No other
+//! protocol uses the notes.
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
@@ -43,7 +43,7 @@ struct Join {
 /// The notes of one join, one for each task in `tasks`. When this value is dropped, the notes are removed.
 #[derive(Debug)]
 pub struct Noted {
-    /// The task that joins, and each outer task on this thread that waits until the inner task has run inline.
+    /// The tasks on this thread: the task that joins, and each task that waits until a task inside it has run inline.
     tasks: Vec<CellPtr>,
 }
 
@@ -91,8 +91,8 @@ impl Noted {
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
         let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());
-        // The notes might lead into a circle that does not contain this join, and the walk along them would not end. So the
-        // number of steps is bounded. Another join finds that circle.
+        // The walk takes at most as many steps as there are notes. Without this bound it would not end if the notes lead into a
+        // circle that does not contain this join. Another join finds that circle.
         for _ in 0..joins.len() {
             let join = joins.get(&at)?;
             jobs.push(join.job);
@@ -115,10 +115,11 @@ impl Drop for Noted {
     }
 }
 
-/// Returns the panic message for a join of an outer task on this thread, which waits here until an inner task has run inline.
-/// `joined` is the address of the joined task. The joins of such a circle are all on this thread's stack, and have no notes.
+/// Returns the panic message if the task at the address `joined`, which the innermost task on this thread joins, is an outer
+/// task on this thread. An outer task waits here until an inner task has run inline, so the join could never end. All joins of
+/// this circle are on this thread's stack, and have no notes.
 ///
-/// Returns `None` if the innermost task joins itself.
+/// Returns `None` if the joined task is the innermost one, or is not on this thread.
 pub fn on_this_thread(context: &Context, joined: usize) -> Option<String> {
     let tasks = context.running_cells();
     let last = tasks.iter().position(|task| key(*task) == joined).filter(|&last| last > 0)?;

@@ -21,10 +21,10 @@
 //!   outstanding. Afterwards the thread checks whether the drain must end. So a drain that has waited only for this entry ends.
 //!
 //! A thread that cancels a job sets the flag `Cancelled`, executes a full fence, and reads the job's list of timer keys under
-//! the list's lock. If the list has keys, a sweep takes their entries out of the timer. No delayed task is missed: because of
-//! the lock, the cancelling thread sees the task's key, or the delaying thread sees the flag (`delay-1`). The list and its lock
-//! are made with the job's first key. Because of the two fences, the cancelling thread sees the list, or the delaying thread
-//! sees the flag.
+//! the list's lock. If the list has keys, a sweep takes their entries out of the timer. No delayed task is missed. The list and
+//! its lock are made with the job's first key. Both threads execute a fence, so the cancelling thread sees the list, or the
+//! thread that delays the task sees the flag. If the cancelling thread sees the list, both threads lock it. So the cancelling
+//! thread sees the task's key, or the other thread sees the flag (`delay-1`).
 //!
 //! If a sweep or a clear finds a key in a job's list of timer keys, and the timer has no entry with that key, then another
 //! thread has taken the entry out of the timer, and has the task (`delay-2`).
@@ -178,7 +178,7 @@ fn push(cell: CellPtr) {
     if job.pool().drops() {
         inject_to_drop(cell, job);
     } else {
-        // The queue now owns the reference to the cell. The busy count is given back only after the push (delay-3).
+        // The push gives the queue the reference to the cell. The busy count is given back only after the push (delay-3).
         gate::push(job, cell);
         job.drop_tasks(1);
     }

@@ -1,4 +1,4 @@
-//! The name of a task, which the task's cell stores as the task's [`Owner`].
+//! The names of tasks. A task's cell stores the name as its [`Owner`]. When the cell is freed, the name is freed, too.
 
 use crate::task::closure::Owner;
 use std::ptr::NonNull;

@@ -54,8 +54,8 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 }
 
 /// Waits as [`wait`] does. If the caller is a task, calls `then` after the wait and before the task re-acquires its permits.
-/// Re-acquiring permits can take long, so `then` can wake another waiter before that. `awaited` is the job that the caller
-/// waits for in [`Job::wait`](crate::Job::wait), or `None`.
+/// Re-acquiring permits can take long. With `then` the caller can wake another waiter first. `awaited` is the job that the
+/// caller waits for in [`Job::wait`](crate::Job::wait), or `None`.
 ///
 /// # Panics
 /// As [`wait`].
@@ -100,8 +100,8 @@ pub fn wait_then(
 /// unwinding.
 ///
 /// If all other threads of the pool are blocked, starts a further spare worker, even above the greatest number of spare
-/// workers. If the platform starts no thread, the calling thread keeps its seat during the wait. In a forked child the call
-/// returns at once, because no task ends there.
+/// workers. If the platform starts no thread, the calling thread keeps its seat during the wait. In a forked child, where no
+/// task ever ends, the call returns at once.
 pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     if process::is_child() {
         return;
@@ -149,7 +149,8 @@ fn park_while(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
 /// lent or left the seat. `awaited` is the job that the task waits for in [`Job::wait`](crate::Job::wait), or `None`.
 fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce()) {
     let Some(job) = context.lease().job.get() else {
-        // This wait is in a destructor of a dropped task's captures, so the thread has no permits to release.
+        // No task runs on this thread: a destructor of a dropped task's captures waits. So the thread has no permits to
+        // release.
         return f();
     };
     without_permits_inside(context, job, None, awaited, f, || ());
@@ -162,12 +163,12 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
 /// permits. Before the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates
 /// above.
 pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
-    // The statistics of a job subtract only the spare busy counts of seats that run the job. During `f` this seat runs another
-    // job, so the thread must have no spare busy counts of `job`.
+    // A *spare* busy count belongs to no task. The statistics of `job` find spare busy counts only at seats that run `job`,
+    // and during `f` this seat runs another job. So this thread first gives its spare busy counts of `job` back.
     context.lease().give_back_spare_busy_counts();
     let (turn, mut blocked) = (context.lease().turn(), None);
     without_permits_inside(context, job, end, None, f, || {
-        // The task cannot continue without its permits. So this wait must never panic.
+        // The call is `enter_beyond`, because this wait must never panic: the task cannot continue without its permits.
         blocked
             .get_or_insert_with(|| Blocked::enter_beyond(context).map_err(|_| show_stash(context)));
     });
@@ -178,8 +179,8 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
 /// Runs `f` while the running task, which is of `job`, holds no permit of the gates below `end`. If `end` is `None`, the task
 /// holds no permit of any gate. At gates that keep permits the task keeps its permit in both cases.
 ///
-/// Calls `before_wait` each time before the thread waits to re-acquire a permit. The first time, also releases the permits of
-/// `end` and of the gates above `end`, and re-acquires them later.
+/// Calls `before_wait` each time before the thread waits to re-acquire a permit. After the first of these calls, releases the
+/// permits of `end` and of the gates above `end`, too, and re-acquires them later.
 fn without_permits_inside(
     context: &Context,
     job: JobPtr,
@@ -266,7 +267,8 @@ impl<'a> Blocked<'a> {
         };
         let shared = context.pool();
         shared.sleep.depart();
-        // The statistics of a job subtract only the spare busy counts of seats, so a thread without a seat must have none.
+        // A *spare* busy count belongs to no task. The statistics of a job find spare busy counts only at seats, so this thread
+        // gives its spare busy counts back before it loses its seat.
         context.lease().give_back_spare_busy_counts();
         if let Err(none) = lend(context.pool_ptr(), seat.index, most)
             && leave(Some(seat.index)).is_err()
@@ -333,8 +335,7 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
             gate::weigh::wake_reclaimers(gate);
         }
     } else {
-        // The caller must check the gate's queue after this fence. The caller does so when its task has re-acquired all
-        // permits.
+        // After this fence the caller must check the gate's queue, as soon as its task has re-acquired all permits.
         fence_after_rmw();
     }
 }
@@ -366,7 +367,8 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     Context::with(|context| {
         let context = context.filter(|context| context.serves.get());
-        // Without a spare worker the thread keeps its seat, and `f` blocks the seat. So the error is ignored.
+        // An error means that no spare worker takes the seat. The error is ignored: the thread keeps its seat, and `f` blocks
+        // the seat.
         let blocked = context.map(|context| {
             let spares = &context.pool().spares;
             let leave = |seat| match seat {

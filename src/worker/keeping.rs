@@ -18,7 +18,7 @@ pub fn refuse_if_hopeless(needed: OpaqueJob) {
     }
 }
 
-/// Refuses a wait for whichever of several tasks ends first, if none of these tasks can begin without a permit that the task on
+/// Refuses a wait that ends when one of several tasks ends, if none of these tasks can begin without a permit that the task on
 /// this thread keeps. `needed` yields the job of each awaited task that has not begun, and `None` for each that has begun.
 ///
 /// # Panics

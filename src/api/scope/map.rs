@@ -17,7 +17,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Blocking, cancellation, errors
     ///
-    /// Blocks, can be cancelled, and yields errors as [`Job::map`](crate::Job::map) does.
+    /// The iterator blocks, is cancelled, and yields errors as that of [`Job::map`](crate::Job::map).
     ///
     /// # Examples
     ///

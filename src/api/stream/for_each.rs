@@ -23,10 +23,10 @@ impl Job {
     ///
     /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, a task pulls several
     /// items at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
-    /// [`size_hint`](Iterator::size_hint) promises. So items that take long, and items of a channel, whose `size_hint` promises
-    /// none, are pulled one at a time. If items are slower than expected, the task gives back those that it has not run, and
-    /// other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of this job, or the turn
-    /// of another job, must wait for the end of a block.
+    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time. So are the items of a
+    /// channel, because its `size_hint` promises no items. If items are slower than expected, the task gives back those that
+    /// it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of
+    /// this job, or the turn of another job, must wait for the end of a block.
     ///
     /// A call of `f` must not wait for the call with a later item, because one task can have pulled both items. Such a wait is
     /// allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
@@ -110,7 +110,8 @@ impl Job {
             pullers: Tasks::new(),
         };
         if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
-            // The drop of the remaining input can panic, and a second panic during the unwind would abort the process.
+            // The drop of the remaining input can panic. `drop_quietly` catches this panic, because a second panic during the
+            // unwind would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
         }
@@ -148,7 +149,8 @@ where
     I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) -> bool + Sync,
 {
-    /// Sends a puller if one is missing. Call this inside [`Tasks::enter`] of `pullers`, or inside a puller.
+    /// Queues a new puller if one is *missing* (module `stream`): in most cases, if none is queued and the input has not
+    /// ended. Call this inside [`Tasks::enter`] of `pullers`, or inside a puller.
     fn send_puller(&self) {
         let job = self.feed.job();
         self.feed.send_puller(|| {
@@ -249,8 +251,8 @@ where
         go_on
     }
 
-    /// Runs the items of a chunk. If the puller must stop, or if the items are slow, gives back the items that have not
-    /// run.
+    /// Runs the items of a chunk. If the puller must stop, or if the items take longer than expected, gives back the items
+    /// that have not run.
     fn run_chunk(
         &mut self,
         chunk: &mut Vec<I::Item>,
@@ -264,7 +266,8 @@ where
         loop {
             let go_on = self.run_block(&mut rest, block);
             let left = rest.0.len();
-            // While this puller holds a chunk, only a call of the closure that returned false or panicked finishes the feed.
+            // If the feed is finished while items of this chunk are left, another puller's call of the closure has returned
+            // false or panicked. The end of the input finishes the feed only when no puller holds a chunk.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
                     self.each.chunks.give_back(&mut rest);
@@ -292,9 +295,9 @@ where
     }
 }
 
-/// A block of items that a puller runs. Its drop counts the calls of the closure that returned, and puts the slots of the other
-/// items back into `rest`. During the block the slots are in the field `slots` and not in `rest`, so that the compiler keeps
-/// their address in a register.
+/// A block of items that a puller runs. Its drop counts the calls of the closure that returned, and puts the other items back
+/// into `rest`. During the block these items are in the field `slots` and not in `rest`, so that the compiler keeps their
+/// address in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,
     slots: Slots<'b, T>,
@@ -338,7 +341,7 @@ fn next_size(size: usize, took: Duration) -> usize {
     }
 }
 
-/// Slots that each hold an item.
+/// Places in memory that each hold an item of a chunk.
 type Slots<'a, T> = slice::IterMut<'a, MaybeUninit<T>>;
 
 /// The items of a chunk that have not been run. Dropping this value drops the items, and catches the panic of each
@@ -355,7 +358,7 @@ impl<'a, T> Rest<'a, T> {
     }
 }
 
-/// Moves the next item out of its slot.
+/// Moves the next item out of its place in memory.
 #[inline]
 fn next_item<T>(slots: &mut Slots<'_, T>) -> Option<T> {
     let slot = slots.next()?;

@@ -4,9 +4,10 @@
 //! the number of pullers.
 //!
 //! A puller that finds no room for a further result lowers the number of running pullers, executes a full fence, and checks for
-//! room again. If there is still no room, the puller ends. The thread that takes a result executes a full fence, and sends a
-//! puller if one is missing. So a missing puller is always sent: either the puller sees the room, or the taking thread sees
-//! that the puller has ended (`pull-1` to `send-3` of module `stream`).
+//! room again. If there is still no room, the puller ends. The thread that takes a result executes a full fence, and queues a
+//! new puller if one is *missing*: in most cases, if none is queued and the input has not ended. So no room stays unused:
+//! either the puller that ends sees the room, or the thread that takes the result sees that this puller has ended (`pull-1` to
+//! `send-3` of module `stream`).
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -28,7 +29,7 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::fmt::DebugStruct;
 use std::ptr::NonNull;
 
-/// The number of ready results for each worker at which pullers stop pulling.
+/// Pullers stop pulling when a stream has this many ready results for each worker of the pool.
 const READY_MOST: usize = shrunk(64, 2);
 
 /// Makes a stream: the state of one call of `map`. `keeper` makes the stream's pullers, which are tasks of `job`.
@@ -102,8 +103,9 @@ impl<I, F, R, K> Stream<I, F, R, K> {
 
 impl<I, F, R, K> Drop for Stream<I, F, R, K> {
     fn drop(&mut self) {
-        // The input is still in the feed if the iterator was dropped while a puller had the lock of the input. Panics of these
-        // drops are ignored, because they would reach the puller's scope, or the code that drops the iterator.
+        // If the iterator was dropped while a puller had the lock of the input, the input is still in the feed, and is dropped
+        // here. A panic of a drop in this function is ignored: it would reach the puller's scope, or the code that drops the
+        // iterator.
         unwind::drop_quietly(self.feed.take_input());
         unwind::drop_quietly(self.f.take());
         self.drop_results();
@@ -157,7 +159,7 @@ pub trait Keeper: Copy + Send + Sync {
     unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask;
 }
 
-/// The keeper of a stream that borrows nothing. No call waits for the end of the pullers.
+/// The [`Keeper`] of a stream that borrows nothing. No call waits for the end of the pullers.
 #[derive(Clone, Copy)]
 pub struct Nothing;
 
@@ -172,8 +174,8 @@ impl Keeper for Nothing {
     }
 }
 
-/// The keeper of a stream whose input and closure can borrow. The pullers are tasks of the scope that this value points
-/// to, and the scope waits for their end.
+/// The [`Keeper`] of a stream whose input and closure can borrow. It makes the pullers as tasks of the scope that this value
+/// points to, and the scope waits for their end.
 #[derive(Clone, Copy)]
 pub struct OfScope(pub NonNull<Tasks>);
 
@@ -214,8 +216,8 @@ where
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
-    /// If a puller is missing and there is ample room for results, makes a puller, and calls `push` with its cell (`send-2`,
-    /// `send-3`).
+    /// Makes a puller, and calls `push` with its cell, if there is ample room for results and a puller is *missing* (module
+    /// `stream`): in most cases, if none is queued and the input has not ended (`send-2`, `send-3`).
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {
@@ -230,8 +232,8 @@ where
         });
     }
 
-    /// Pulls items and runs `f` with each, until no item is left, there is no room for a result, or `turn` says to
-    /// stop. The caller must have raised the number of running pullers.
+    /// Pulls items and runs `f` with each, until no item is left, there is no room for a result, or the condition `turn` is
+    /// met. The caller must have raised the number of running pullers.
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {
@@ -286,13 +288,14 @@ where
         self.tell(wakes);
     }
 
-    /// Wakes the iterator if `wakes` is true. Call this after each stored result.
+    /// Wakes the iterator if `wakes` is true. Call this after a result was stored.
     fn tell(&self, wakes: bool) {
         if wakes {
             parking_lot().wake(self.results.key());
         }
-        // The iterator may have been dropped before this thread stored the result. This thread and `stop` both take the lock of
-        // the results. So either this thread sees the drop here, or `stop` finds the stored result and drops it.
+        // The iterator might have been dropped before this thread stored the result. This thread and `stop` both take the lock
+        // of the results. So either this thread sees here that the iterator was dropped, or `stop` finds the stored result and
+        // drops it.
         if self.is_abandoned() {
             self.drop_results();
         }
@@ -312,8 +315,8 @@ where
     /// Pulls one item and runs `f` with it inline, under the permit of the task that calls `next`. Returns true if `next` must
     /// check again for a result.
     ///
-    /// Does nothing and returns false if the task that calls `next` is of another job, or if the iterator has not taken the
-    /// results of all pulled items. So the pulled item is the one whose result comes next.
+    /// Does nothing and returns false if the task that calls `next` is of another job. Does the same if the iterator has not
+    /// taken the results of all pulled items, because the item that this call pulls must be the one whose result comes next.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };

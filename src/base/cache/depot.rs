@@ -72,8 +72,8 @@ impl Depot {
             return steal(&self.empty).unwrap_or_default();
         }
         self.len.fetch_sub(1, Ordering::Relaxed);
-        // The cells of `full` lie in this processor's cache, unlike those of a magazine in the reserve. So this thread returns
-        // the cells of `full` to their slabs.
+        // The reserve is full, so the cells of one magazine go back to their slabs. This thread chooses `full`, whose cells lie
+        // in this processor's cache, unlike those of a magazine in the reserve.
         self.take_back_all(&mut full);
         full
     }
@@ -103,8 +103,8 @@ impl Depot {
 /// Returns the cells of the depots' reserves to their slabs, if a burst of tasks has over-filled a reserve. A worker calls this
 /// function before it parks.
 ///
-/// A slab goes back to the allocator only when all its cells are free in the slab. So a single cell in a depot's reserve would
-/// keep a whole slab.
+/// The whole reserve is emptied, because a single cell in it keeps a whole slab: a slab goes back to the allocator only when
+/// all its cells are back in the slab.
 pub fn tidy() {
     depots().iter().for_each(Depot::tidy);
 }

@@ -5,8 +5,8 @@
 //! the joined task, without a reservation.
 //!
 //! Claim: at a limit of 1 the joined task overtakes no earlier task of its job (`serial_in_order`). There are two cases:
-//! - The joining thread finds the job's queue empty. So the joined task has left the queue, after all tasks that were pushed
-//!   before it. At a limit of 1 a task leaves the queue only after the task before it has started.
+//! - The joining thread finds the job's queue empty. So the joined task was taken out of the queue, after all tasks that were
+//!   pushed before it. At a limit of 1 a task is taken out only after the task before it has started.
 //! - The joined task is the first in the job's queue. The joining thread runs it only if no task of the job is ready. So all
 //!   earlier tasks have started.
 //!
@@ -80,8 +80,8 @@ impl Inline {
             unlock(job, consumer);
             return None;
         }
-        // The permits are acquired before the pop. So a pusher that sees the queue empty also sees the permits, and its task
-        // does not overtake the joined task.
+        // The permits are acquired before the pop. So a pusher that sees the queue empty also sees that the permits are held,
+        // and the pusher's task does not overtake the joined task.
         let popped = consumer.pop();
         let taken = match popped {
             Popped::Task(popped) if popped == cell => {
@@ -99,7 +99,7 @@ impl Inline {
                 release_inside(job, common);
                 return None;
             }
-            // A push behind the cell is unfinished, so the pop has left the cell in the queue.
+            // A push behind the cell is unfinished, so the pop could not take the cell. The cell stays in the queue.
             Popped::Empty | Popped::Unfinished => None,
         };
         unlock(job, consumer);

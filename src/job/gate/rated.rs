@@ -6,32 +6,33 @@
 //! A worker that starts a task of a job with a rate:
 //! - `rate-1`: The worker exchanges the task's reservations for permits, first at the task's job, then at each ancestor. A gate
 //!   with the flag `HeldOff` refuses, as at any start.
-//! - `rate-2`: The worker takes the lock of the times of each gate with a rate, in the same order. If the times of a gate allow
-//!   no start, that gate refuses. The worker then gives all permits of the task back, and puts the task at the front of that
-//!   gate's queue.
+//! - `rate-2`: The worker locks the *times* of each gate with a rate, in the same order. The times say before which moment no
+//!   task may start. If the times of a gate allow no start now, the gate refuses. The worker then gives all permits of the task
+//!   back, and puts the task at the front of that gate's queue.
 //! - `rate-3`: If no gate refuses, the worker counts the start at each rate. If a rate then allows no further start, the worker
-//!   holds the rate's job off until the rate allows one (`off-1`, `off-2` of `hold`). The thread that opens the job admits the
-//!   next task.
+//!   holds the rate's job off until the rate allows one (`off-1`, `off-2` of `hold`). The thread that later ends the hold-off
+//!   admits the next task.
 //!
 //! While a rate of a job has no token, the job's tasks wait in a queue, without a permit and without a worker.
 //!
-//! Claim: no more tasks start than the rates allow. Each start checks and takes its tokens under the lock of the times
-//! (`rate-2`, `rate-3`). No task starts in another way:
+//! Claim: no more tasks start than the rates allow. A worker checks and takes the tokens of a gate under one lock, that of the
+//! gate's times (`rate-2`, `rate-3`). No task starts in another way:
 //! - `Permits::start` and `Permits::acquire` refuse each task at a gate with the flag `Rated`. No task with such a gate runs
 //!   inline in another task.
-//! - A thread that sets the flag `Rated` ends each lease that was opened before. A worker that has started a task at a rate
-//!   also takes the tokens of each further task of its turn (module `worker::turn::paced`).
+//! - A thread that sets the flag `Rated` ends each lease that began before. A worker that has started a task at a rate also
+//!   takes the tokens of each further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires permits without a task takes the tokens after the permits, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no token, and neither does a task that its handle cancels before the worker checks the times
-//! (`rate-2`). If the handle cancels the task after this check and before the task's first instruction, the tokens stay used
+//! A task that has begun needs no token. A task whose handle cancels it before the worker checks for tokens (`rate-2`) needs
+//! none, either. If the handle cancels the task after this check and before the task's first instruction, the tokens stay used
 //! up.
 //!
 //! A job with a rate has at most one ready task. So when a worker starts this task, a gate refuses it for lack of a token
-//! (`rate-2`) only if the gate's times have changed since the gate admitted the task.
+//! (`rate-2`) only in one case: the time of the gate's next allowed start has changed since the gate admitted the task.
 //!
-//! If the timer's thread cannot be started, no thread would clear the flag `HeldOff`. In this case a worker does not set the
-//! flag (`rate-3`). The next task is refused and admitted again until the rate allows its start.
+//! If the timer's thread cannot be started, no thread would clear the flag `HeldOff`. In this case the worker does not set the
+//! flag (`rate-3`). So gates admit the next task although no token is free. Its start is refused (`rate-2`), and the task is
+//! admitted again, until the rate allows its start.
 
 use super::hold::close_until;
 use super::{adapt, drop_late, look, weigh};
@@ -87,7 +88,7 @@ pub fn is_at_a_rate(job: JobPtr) -> bool {
 }
 
 /// Takes a token of each rate of the gates of the task in `cell`. If the task has begun or was cancelled, takes no token and
-/// returns `Ok`. If a gate refuses, takes no token and returns that gate as an error.
+/// returns `Ok`. If a gate allows no start now, takes no token and returns that gate as an error.
 fn take_tokens_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     if cell.is_claimed() {
         return Ok(());
@@ -95,8 +96,8 @@ fn take_tokens_or_not(cell: CellPtr) -> Result<(), JobPtr> {
     take_tokens(Some(cell.job()), cell.job().pool().now())
 }
 
-/// Takes a token of each rate for the task in `cell`, and returns true. The task will run under permits that the worker has
-/// already. If a rate has no token, takes none and returns false.
+/// Takes a token of each rate for the task in `cell`, which will run under permits that the worker has already. Returns true if
+/// each rate has a token. Otherwise takes none and returns false.
 pub fn take_tokens_for(cell: CellPtr) -> bool {
     take_tokens_or_not(cell).is_ok()
 }
@@ -114,8 +115,8 @@ pub(super) fn take_tokens_of(job: JobPtr) -> bool {
     take_tokens(Some(job), job.pool().now()).is_ok()
 }
 
-/// Takes a token of each rate of `gate` and of its ancestors. If the times of one of them allow no start now, takes no token at
-/// all, and returns that job as an error.
+/// Takes a token of each rate of `gate` and of its ancestors. If the rates or a hold-off of one of these jobs allow no start at
+/// the time `now`, takes no token, and returns that job as an error.
 fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
     let Some(gate) = first_with_rate(gate) else { return Ok(()) };
     let mut times = gate.extra_or_make().times();
@@ -123,13 +124,13 @@ fn take_tokens(gate: Option<JobPtr>, now: Instant) -> Result<(), JobPtr> {
         let _ = close_until(gate, &mut times, until);
         return Err(gate);
     }
-    // This thread keeps the lock of `times` during the call. Each thread takes the locks of a job's times before those of its
-    // ancestors, so there is no deadlock (rate-2).
+    // This thread keeps the lock of `times` during the recursive call. Each thread locks the times of a job before those of
+    // the job's ancestors, so there is no deadlock (rate-2).
     take_tokens(gate.parent(), now)?; // rate-2
     times.start(now);
     if let Some(until) = times.until(now) {
-        // An error means that the timer cannot be armed. This thread ignores the error: the next task is refused and admitted
-        // again until the rate allows its start.
+        // An error means that the timer cannot be armed, so the job is not held off. This thread ignores the error: the next
+        // task is admitted and refused in turn, until the rate allows its start.
         let _ = close_until(gate, &mut times, until); // rate-3
     }
     Ok(())
@@ -168,8 +169,8 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
         extra.set_gap(times.has_gap());
         if rates.is_empty() && !adapt::is_adaptive_itself(job) && !job.counts_weights() {
             job.permits.clear(Flag::Rated);
-            // While the job had a rate, no worker had a batch of its tasks. The flag `BatchOut` would tell pushers that a
-            // worker has one, so this thread clears it.
+            // While the job had a rate, no worker had a batch of its tasks, but the flag `BatchOut` might be set. From now on
+            // the flag would tell pushers that a worker has a batch, so this thread clears the flag.
             job.permits.clear(Flag::BatchOut);
         } else {
             job.permits.set(Flag::Rated);

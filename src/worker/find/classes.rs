@@ -2,8 +2,7 @@
 //! task. After some turns a ready task of a lower class goes first (`due-1` and `due-2` of the module `base::classes`).
 //!
 //! Tasks of the class `Normal` lie in deques or in the usual injector, and a search for `Normal` looks in both. Tasks of the
-//! other classes lie only in the injector of their class. So in no deque does a task of a higher class wait behind a task of a
-//! lower class.
+//! other classes lie only in the injector of their class. So a task never waits in a deque behind a task of a lower class.
 //!
 //! A worker takes one task at a time out of the injector of a class. If the task belongs to the job that had the class's last
 //! turn, the worker puts the task back and takes the next one. While the worker has the task, the task is in no queue. Another
@@ -42,7 +41,7 @@ impl Worker<'_> {
     fn find_by_class(&self, normal: fn(&Self) -> Option<CellPtr>) -> Option<CellPtr> {
         let (seat, pool) = (self.seat(), self.pool());
         for class in seat.classes.order() {
-            // The search passes over tasks of the job that had the last turn. Each class has its own last job.
+            // The search in a class passes over tasks of the job that had the last turn of this class.
             self.last.set(seat.classes.last(class).map(JobPtr::of));
             let found = match class {
                 Priority::Normal => normal(self),
