@@ -1,6 +1,6 @@
 //! Adaptive limits: the type `Adaptive`, and the rules that choose a job's next limit.
 //!
-//! A rule does not use the pool: it receives the figures of one interval, and returns a limit. Module `job::samples`
+//! The rule of an adaptive limit receives the figures of one interval, and returns the next limit. Module `job::samples`
 //! collects the figures, and module `worker::adapt` calls the rule.
 
 mod moving_average;
@@ -14,16 +14,16 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The shortest time of an interval. [`Adaptive::interval`] can set another one.
+/// The least length of an interval, unless [`Adaptive::interval`] sets another length.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// A limit that a rule sets within a range, by how long the job's tasks take. Pass this value to
 /// [`JobBuilder::adaptive`](crate::JobBuilder::adaptive).
 ///
-/// The library measures how long each task holds its permits. The time of a wait inside the task, as in a join, does
-/// not count. A task reports an overloaded server by calling [`overloaded`]. After each *interval* a [`LimitRule`]
-/// receives the figures of the tasks that have ended in the interval, and returns the next limit. The limit never
-/// leaves the range.
+/// The library measures how long each task holds its permits. The time for which the task waits inside, as in a join, does not
+/// count. A task that meets an overloaded server should call [`overloaded`]. After each *interval* a [`LimitRule`] receives the
+/// figures of the tasks that ended in the interval, and returns the next limit. If this limit is outside of the range, the
+/// library takes the nearer end of the range.
 ///
 /// The default rule is [`MovingAverage`].
 ///
@@ -101,10 +101,10 @@ impl Adaptive {
         self
     }
 
-    /// Sets the shortest time of an interval, which is 10 ms without this call.
+    /// Sets the least length of an interval. Without this call the least length is 10 ms.
     ///
-    /// An interval lasts at least as long as the mean task of the previous interval took. So most tasks that end in an
-    /// interval have run under the limit of that interval. An interval ends with the end of a task, so a job without
+    /// An interval also lasts at least as long as the mean time of the tasks of the previous interval. So most tasks that end
+    /// in an interval have run under the limit of that interval. Only the end of a task can end an interval, so a job without
     /// tasks has no intervals.
     ///
     /// # Panics
@@ -147,15 +147,14 @@ impl fmt::Debug for Adaptive {
 
 /// Decides the next limit of a job from the figures of one interval.
 ///
-/// One thread at a time calls a job's rule. The library ignores the returned limit if another call has set the job's
-/// limit since the interval ended. If the rule panics, the job's limit stays as it is.
+/// One thread at a time calls the rule of a job. The library ignores the limit that the rule returns if the job's limit was set
+/// by another call since the interval ended. If the rule panics, the job's limit stays as it is.
 ///
-/// The thread that ends the last task of an interval calls the rule, while this thread still holds the task's permit.
-/// So a rule must be fast. A rule must not wait for a task, a job or a permit of the pool: on a worker such a wait
-/// panics.
+/// The rule runs on the thread that ends the last task of the interval, before the task's permit is released. So a rule must be
+/// fast. A rule must not wait for a task, a job or a permit of the pool: on a worker such a wait panics.
 ///
-/// Each job has a rule of its own, and each key of a [`Keyed`](crate::Keyed) has a rule of its own. A rule is dropped
-/// with its job.
+/// Each adaptive job has a rule of its own, and so has the job of each key of a [`Keyed`](crate::Keyed). A rule is dropped with
+/// its job.
 ///
 /// # Examples
 ///
@@ -225,7 +224,7 @@ pub struct Interval {
     pub tasks: u64,
     /// The mean time for which the tasks that ended in the interval held their permits.
     pub mean: Duration,
-    /// The standard deviation of the times of which [`mean`](Self::mean) is the mean.
+    /// The standard deviation of the times for which the tasks that ended in the interval held their permits.
     pub deviation: Duration,
     /// The number of tasks that ended in the interval and had called [`overloaded`](crate::overloaded).
     pub overloads: u64,
@@ -234,7 +233,7 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Makes an interval without tasks, to test a rule with.
+    /// Makes an interval in which no task ended, for a test of a rule.
     ///
     /// # Examples
     ///
@@ -255,8 +254,8 @@ impl Interval {
         }
     }
 
-    /// Returns true if as many tasks ran at once in the interval as the limit allows. If fewer tasks ran, a higher
-    /// limit would have changed nothing.
+    /// Returns true if the limit was reached: in the interval as many tasks ran at once as the limit allows. If the answer is
+    /// false, a higher limit would have let no further task run.
     ///
     /// # Examples
     ///

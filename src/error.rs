@@ -82,7 +82,7 @@ impl JoinError {
         matches!(self, Self::Panicked(_))
     }
 
-    /// Returns the payload of the task's panic, for `std::panic::resume_unwind`.
+    /// Returns the payload of the task's panic, which `std::panic::resume_unwind` takes.
     ///
     /// # Panics
     ///
@@ -138,7 +138,7 @@ impl PanicPayload {
         self.0.downcast_ref()
     }
 
-    /// Returns the payload, for `std::panic::resume_unwind`.
+    /// Returns the payload, which `std::panic::resume_unwind` takes.
     pub fn into_inner(self) -> Box<dyn Any + Send> {
         self.0
     }
@@ -188,8 +188,8 @@ impl Error for JoinError {}
 pub enum Rejected<F> {
     /// The job is closed or its pool has shut down, so the job will never accept a task again.
     Closed(F),
-    /// The job has a [`capacity`](crate::JobBuilder::capacity), and no slot is free. In a job with a capacity of 0, no
-    /// permit is free. Try again after tasks have started or ended.
+    /// The job has a [`capacity`](crate::JobBuilder::capacity), and no slot is free. If the capacity is 0, no permit is free.
+    /// Try again after tasks have started or ended.
     Full(F),
 }
 
@@ -279,7 +279,7 @@ impl Error for Closed {}
 pub enum TryAcquireError {
     /// The job is closed or cancelled, or its pool has shut down.
     Closed,
-    /// No permit is free now, or another caller or a task already waits for a permit.
+    /// No permit is free now, or another caller or a task waits for a permit already.
     NoPermit,
 }
 
@@ -398,8 +398,8 @@ impl Error for BuildError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// The number of tasks that had started and not ended. Tasks that wait inside are included. Pending futures are not
-    /// included. All these tasks run to their end.
+    /// The number of tasks that had started and not ended. All of them run to their end. Tasks that wait inside are included,
+    /// and pending futures are not.
     pub running: usize,
     /// The number of pending futures plus the number of permits without a task. The workers drop the pending futures.
     /// Each permit stays valid until the caller that owns it drops it.

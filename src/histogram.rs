@@ -11,8 +11,8 @@ const BUCKETS: usize = 65;
 /// The measured times of a job's tasks: how many tasks ran, or waited, for how long. Returned by
 /// [`Job::timings`](crate::Job::timings).
 ///
-/// A bucket counts the measured times from one power of two of nanoseconds to the next. So a quantile is known within a
-/// factor of two. The count, the mean and the longest time are exact.
+/// A bucket counts the measured times from one power of two of nanoseconds to the next. So quantiles are known within a factor
+/// of two. The count, the mean and the longest time are exact.
 ///
 /// # Examples
 ///
@@ -58,7 +58,7 @@ impl Histogram {
 
     /// Returns the mean of all measured times, or `None` if the histogram is empty.
     ///
-    /// The mean is right if the sum of all measured times is below 584 years.
+    /// The mean is wrong if the sum of all measured times exceeds 584 years.
     ///
     /// # Examples
     ///
@@ -93,10 +93,10 @@ impl Histogram {
         (self.count() > 0).then(|| Duration::from_nanos(self.longest))
     }
 
-    /// Returns a lower and an upper bound of a quantile of the measured times, or `None` if the histogram is empty.
+    /// Returns a lower and an upper bound of the quantile `share` of the measured times, or `None` if the histogram is empty.
     ///
-    /// At least `share * count()` of the measured times are at most as long as the upper bound. For example,
-    /// `quantile(0.5)` returns bounds of the median.
+    /// At least `share * count()` of the measured times are not longer than the upper bound. For example, `quantile(0.5)`
+    /// returns bounds of the median.
     ///
     /// # Panics
     ///
@@ -150,8 +150,8 @@ impl Histogram {
         buckets.map(|(bucket, count)| (self.bounds(bucket), *count))
     }
 
-    /// Returns for each bucket its greatest time, and how many measured times were added to the bucket since the
-    /// reading `before`. Leaves out buckets to which none was added.
+    /// Returns for each bucket its greatest time, and how many measured times were added to it since `before` was read. Leaves
+    /// out buckets to which no time was added.
     #[cfg(feature = "metrics")]
     pub(crate) fn since(&self, before: Option<&Self>) -> impl Iterator<Item = (Duration, usize)> {
         let more = move |bucket: usize| {
@@ -165,7 +165,7 @@ impl Histogram {
     /// Returns the least and the greatest time of the bucket with the index `bucket`.
     fn bounds(&self, bucket: usize) -> RangeInclusive<Duration> {
         let least = if bucket == 0 { 0 } else { 1 << (bucket - 1) };
-        // The shift is below 64, because `bucket` is at least 1 here.
+        // In the second branch the shift is below 64, because `bucket` is at least 1.
         let most = if bucket == 0 { 0 } else { u64::MAX >> (BUCKETS - 1 - bucket) };
         Duration::from_nanos(least)..=Duration::from_nanos(most.min(self.longest))
     }
@@ -250,8 +250,8 @@ impl Buckets {
         let counts = self.counts.each_ref().map(|count| count.load(Ordering::Acquire));
         let total = self.total.load(Ordering::Relaxed);
         let longest = self.longest.load(Ordering::Relaxed);
-        // The sum of all times might include times that were added after the counts were read. So the sum is limited
-        // here: the mean must not be greater than the longest time.
+        // The sum can include times that were added after the counts were read. So the sum is limited here: the mean must not
+        // be greater than the longest time.
         let most = longest.saturating_mul(counts.iter().sum());
         Histogram { counts, total: total.min(most), longest }
     }

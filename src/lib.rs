@@ -46,9 +46,9 @@
 //!
 //! # When a task starts
 //!
-//! A task starts when none of the *conditions* in this table keeps it from starting. Each condition is independent of the
-//! others: no condition sets, changes or replaces another. Several conditions can keep a task from starting at once, and they
-//! can end in any order. A task that a condition keeps from starting holds no permit, no worker and no thread.
+//! A task starts when none of the *conditions* in this table keeps it from starting. The conditions are independent: several of
+//! them can keep a task from starting at once, and they can end in any order. A task that a condition keeps from starting holds
+//! no permit, no worker and no thread.
 //!
 //! | condition | of | keeps a task from starting |
 //! |---|---|---|
@@ -80,16 +80,16 @@
 //!
 //! # Waits that nothing ends
 //!
-//! The pool detects three kinds of waits without end, and panics:
+//! The pool detects three kinds of waits that can never end:
 //!
-//! - A task joins itself, or waits for its own job.
-//! - Tasks join each other in a circle.
-//! - A task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task that needs that
-//!   permit.
+//! - The pool panics if a task joins itself, or waits for its own job.
+//! - The pool panics if tasks join each other in a circle.
+//! - The pool panics if a task [keeps](JobBuilder::keep_permits) the only permit of a job, and waits directly for another task
+//!   that needs that permit.
 //!
-//! The pool cannot detect other waits without end, because something else might end them: a user may raise a limit, or wake a
-//! future. Each wait in the following table lasts until its cause is removed. A task in such a wait holds no permit and no
-//! worker, if the table does not say otherwise.
+//! The pool cannot detect other waits without end, because a caller might still end them, for example by a higher limit. Each
+//! wait in the following table lasts until its cause is removed. A task in such a wait holds no permit and no worker, if the
+//! table does not say otherwise.
 //!
 //! | wait | what ends the wait | what [`Job::explain`] shows |
 //! |---|---|---|
@@ -164,7 +164,7 @@ compile_error!(
     "tollgate needs a target with 64-bit pointers and 64-bit atomics: a job's permits are one 64-bit word"
 );
 
-/// The public types and their methods. The documentation lists the methods of a type in the order of these lines.
+/// The public types and their methods. The generated documentation lists the methods of a type in the order of these lines.
 mod api {
     pub mod hand_over;
     pub mod pool_builder;
@@ -206,7 +206,7 @@ mod api {
     pub mod wait;
     pub mod weights;
 }
-/// Primitives that know nothing of jobs.
+/// Primitives that do not use jobs.
 mod base {
     pub mod cache;
     pub mod classes;

@@ -21,8 +21,8 @@ pub fn note_maker() -> u32 {
     id
 }
 
-/// Returns true if another process made the last pool: this process is then a forked child that has made no pool of its
-/// own. Call this only after a pool was made.
+/// Returns true if another process made the last pool. This process is then a forked child that has made no pool of its own.
+/// Call this only after a pool was made.
 pub fn is_child() -> bool {
     // Ordering: Relaxed; the synchronization that carries the pool to this thread publishes the id.
     !CHECKED && last_maker().load(Ordering::Relaxed) != std::process::id()

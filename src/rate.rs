@@ -3,12 +3,12 @@
 use crate::sync::time::Instant;
 use std::time::Duration;
 
-/// About thirty years. A wait of this length counts as a wait without end. The clock of each platform can represent a
-/// time this far in the future.
+/// About thirty years: a wait of this length counts as a wait without end. The clock of each platform can represent a time this
+/// far in the future.
 pub const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// A bound on how often tasks of a job start. A rate allows a number of starts in a time, or no start for a time after the
-/// end of each task.
+/// A bound on how often tasks of a job start. There are two kinds of rates: one allows a number of starts in a time, the other
+/// allows no start for a time after the end of each task.
 ///
 /// A rate of [`per_second`](Self::per_second), [`per_minute`](Self::per_minute) or [`every`](Self::every) has an
 /// *interval* and a *burst*. In each window of length `t`, at most `burst + t / interval` tasks start. The burst is 1
@@ -83,7 +83,7 @@ impl Rate {
     #[track_caller]
     fn within(time: Duration, starts: u32) -> Self {
         assert!(starts > 0, "a rate of 0 would start no task: pause the job instead");
-        // The interval is rounded up, so that no window has a start too many.
+        // The interval is rounded up, so that no window has more starts than allowed.
         let nanos = (time.as_nanos() as u64).div_ceil(u64::from(starts));
         Self::every(Duration::from_nanos(nanos))
     }
@@ -118,9 +118,9 @@ impl Rate {
 
     /// Makes a rate that allows no start for the time `gap` after a task has ended.
     ///
-    /// In a job with a limit of 1, the gap is the pause between two tasks. For example, a crawler leaves a server alone
-    /// between two requests. In a job with a higher limit, each end of a task begins the gap anew, and does not affect
-    /// tasks that run.
+    /// In a job with a limit of 1, the gap is the pause between two tasks. For example, a crawler gives a server a pause
+    /// between two requests. In a job with a higher limit, each end of a task begins the gap anew. A gap does not affect tasks
+    /// that run.
     ///
     /// # Examples
     ///
@@ -182,9 +182,9 @@ impl Rate {
 
 /// The state of a rate: the rate, and how much of its burst is used up.
 ///
-/// For a rate with an interval, the state is the time `free` at which the whole burst is free again. A start moves
-/// `free` one interval further into the future. A start is allowed if `free` is at most `burst - 1` intervals in the
-/// future. So any span of time has at most `burst` starts, plus one for each whole interval in the span.
+/// The state of a rate with an interval is the time `free`, at which the whole burst is free again. A start moves `free` one
+/// interval further into the future. A start is allowed if `free` is at most `burst - 1` intervals in the future. So any span
+/// of time has at most `burst` starts, plus one for each whole interval in the span.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rate: Rate,
@@ -201,9 +201,9 @@ impl Pace {
         Self { rate, saved: saved(rate), free: None }
     }
 
-    /// Replaces the rate by `rate`. As many starts of the new burst are used up as were used up of the old burst, but
-    /// at most the whole new burst. A gap that has begun continues, but for at most the length of the new gap. If only
-    /// one of the two rates is a gap, the new rate begins unused.
+    /// Returns the state of the new rate `rate`, which replaces this one. As many starts of the new burst are used up as were
+    /// used up of the old burst, but at most the whole new burst. A gap that has begun continues, but for at most the length of
+    /// the new gap. If only one of the two rates is a gap, the new rate begins unused.
     pub fn with_rate(self, rate: Rate, now: Instant) -> Self {
         let left = self.free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
         let wait = match (self.rate.kind, rate.kind) {
@@ -256,7 +256,7 @@ impl Pace {
     }
 }
 
-/// Returns the value of the field `saved` of [`Pace`] for this rate.
+/// Returns the value for the field `saved` of a [`Pace`] with this rate.
 fn saved(rate: Rate) -> Duration {
     match rate.kind {
         Kind::Every { interval, burst } => interval.saturating_mul(burst - 1),

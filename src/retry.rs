@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// How often [`Job::spawn_retry`](crate::Job::spawn_retry) tries a task, and how long the task waits between two attempts.
 ///
-/// Each delay is the previous delay multiplied by a factor, but at most a longest delay. The *jitter* shortens each delay
-/// by a random part. So tasks that failed at the same time are tried again at different times.
+/// Each delay between two attempts is the previous delay multiplied by a factor, up to a longest delay. The *jitter* then
+/// shortens the delay by a random part. So tasks that failed at the same time are tried again at different times.
 ///
 /// | | default |
 /// |---|---|
@@ -44,7 +44,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Makes the default policy.
+    /// Makes the default policy. The other methods change its settings.
     ///
     /// # Examples
     ///
@@ -135,7 +135,7 @@ impl Retry {
         self
     }
 
-    /// Sets the longest delay between two attempts. The policy replaces a longer delay by this one.
+    /// Sets the longest delay between two attempts, which replaces each longer delay.
     ///
     /// # Examples
     ///
@@ -174,7 +174,7 @@ impl Retry {
 
     /// Makes the jitter repeatable, for tests: all tasks with this policy have the same delays.
     ///
-    /// Without this call, each task has its own random jitter.
+    /// Without a seed, each task has its own random jitter.
     ///
     /// # Examples
     ///
@@ -194,7 +194,7 @@ impl Retry {
         let longest = self.longest_delay.min(FAR);
         let power = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX));
         let seconds = self.first_delay.as_secs_f64() * power;
-        // Zero times infinity is not a number. So a first delay of zero is a case of its own.
+        // A first delay of zero is a case of its own, because zero times infinity is not a number.
         let delay = Duration::try_from_secs_f64(seconds);
         if self.first_delay.is_zero() {
             Duration::ZERO
@@ -243,7 +243,7 @@ pub struct Attempts {
 impl Attempts {
     /// Makes the state of a task that was not tried yet.
     pub fn new(policy: Retry) -> Self {
-        // The random number comes from the standard library: each new hasher has random keys.
+        // The first random number comes from the standard library, in which each new hasher has random keys.
         let random = policy.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         Self { policy, made: 0, random }
     }

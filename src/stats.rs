@@ -4,15 +4,15 @@ use std::fmt;
 
 /// Statistics of a job, from [`Job::stats`](crate::Job::stats).
 ///
-/// The counts are exact after [`wait`](crate::Job::wait) has returned, until the next push. While tasks run, the
-/// library reads the counts one after the other. So a task whose state changes meanwhile might be counted twice: as
-/// `backlog` and `ready`, or as `ready` and `running`. A job with a queued or running task never shows 0 in all of
-/// `backlog`, `ready` and `running`. `completed` might be too small by up to 16 tasks for each worker. `running` might
-/// include a task whose handle already has the outcome, until the task's permit is released.
+/// The statistics of a job are exact after [`wait`](crate::Job::wait) has returned, until the next push. While tasks run, the
+/// library reads the counts one after the other. So a task whose state changes meanwhile can be counted twice: as `backlog` and
+/// `ready`, or as `ready` and `running`. But a job with a queued or running task never shows 0 in all three. `completed` can be
+/// too small by up to 16 tasks for each worker. `running` can include a task whose handle already has the outcome, until the
+/// task's permit is released.
 ///
-/// A task is counted as completed, panicked or cancelled before a join of its handle returns. Only a task that was
-/// cancelled by its handle is counted later. It is counted when a worker takes the task out of the queue, or when a
-/// thread waits for the job.
+/// A task counts as completed, panicked or cancelled before a join of its handle returns. The exception is a task that its
+/// handle has cancelled in the queue. It counts only when a worker takes the task out of the queue, or when a thread waits for
+/// the job.
 ///
 /// # Examples
 ///
@@ -36,16 +36,15 @@ pub struct JobStats {
     /// The number of tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the number
     /// of permits that these tasks hold.
     pub running: usize,
-    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number
-    /// can be too small while a task of a job below runs, and while a task with a weight above 1 runs. The number can also
-    /// be too small while a task waits inside and keeps a permit of an ancestor of the job.
+    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number can be
+    /// too small in three cases: while a task of a job below runs, while a task with a weight above 1 runs, and while a task
+    /// waits inside and keeps a permit of an ancestor of the job.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///
-    /// Some tasks that do not wait any more are included: tasks that were cancelled by their handles, and tasks that a
-    /// join has run inline. A worker takes their cells out of the queue later. The number is right for up to
-    /// 2,147,483,647 tasks, which need some 120 GB. If there are more, the number is wrong, but each task still runs or
-    /// is reported cancelled.
+    /// `backlog` includes some tasks that do not wait any more: tasks that were cancelled by their handles, and tasks that a
+    /// join has run inline. A worker takes their cells out of the queue later. The number is wrong if more than 2,147,483,647
+    /// tasks are queued, which need some 120 GB. Even then each task runs or is reported cancelled.
     pub backlog: usize,
     /// The number of tasks that wait in the pool's timer, after [`Job::spawn_after`](crate::Job::spawn_after) or between
     /// two attempts.
@@ -81,8 +80,7 @@ pub struct PoolStats {
     pub parked: usize,
     /// The number of spare workers, busy or idle: threads that replace workers whose tasks wait.
     pub spare_workers: usize,
-    /// The number of times that a ready task went back to its queue, because a limit was lowered meanwhile or the task's
-    /// weight did not fit.
+    /// How often a ready task went back to its queue, because a limit was lowered meanwhile or the task's weight did not fit.
     pub refused: u64,
 }
 
@@ -103,9 +101,9 @@ pub struct PoolStats {
 pub struct WorkerStats {
     /// The number of tasks that the worker has run.
     pub run: u64,
-    /// The number of times that the worker has stolen from another worker.
+    /// How often the worker has stolen tasks from another worker.
     pub stolen: u64,
-    /// The number of times that the worker has parked.
+    /// How often the worker has parked.
     pub parked: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Selects `std`, loom or shuttle as the source of atomics, cells, threads, deques, statics and time. Each source is one *arm*.
 //!
-//! All arms export the same names, and contain no logic of this crate. All other code of the crate takes atomics, threads and
-//! time from this module. So the models and scenarios check the same code that runs in production.
+//! All arms export the same names, and have no logic of their own. All other code of the crate takes atomics, threads and time
+//! from this module. So loom's models and shuttle's scenarios check the same code that runs in production.
 
 #[cfg(tollgate_loom)]
 #[path = "../checking/sync/loom.rs"]
@@ -22,12 +22,12 @@ pub use arm::*;
 /// True in a build for loom or for shuttle. Loom runs models, and shuttle runs scenarios.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
-/// True in a build that asserts that each job and each pool is at rest when it is freed. A job or pool is at rest if none of
-/// its tasks is queued or running, and no thread waits for the job or the pool.
+/// True in a build that asserts that each job and each pool is at rest when it is freed: none of its tasks is queued or
+/// running, and no thread waits for it.
 pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
 
-/// Returns `model` in a build for loom or shuttle, and `production` in any other build. A model runs with a smaller constant,
-/// so that it has fewer interleavings.
+/// Returns `model` in a build for loom or shuttle, and `production` in any other build. With smaller constants a model has
+/// fewer interleavings.
 pub const fn shrunk(production: usize, model: usize) -> usize {
     if CHECKED { model } else { production }
 }

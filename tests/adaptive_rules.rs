@@ -186,6 +186,17 @@ fn vegas_keeps_three_to_six_tasks_in_the_servers_queue() {
     assert_eq!((asked(&rule, 28_500), asked(&rule, 28_600)), (11, 10));
 }
 
+/// A server refuses sooner than it answers. So the times of an overloaded interval are no least time.
+#[test]
+fn vegas_learns_no_time_from_overloaded_intervals() {
+    let mut rule = Vegas::new();
+    assert_eq!(rule.next_limit(&full(10, Duration::from_millis(50))), 11);
+    let mut overloaded = full(10, Duration::from_millis(1));
+    overloaded.overloads = 1;
+    assert_eq!(rule.next_limit(&overloaded), 9);
+    assert_eq!((asked(&rule, 50_000), asked(&rule, 200_000)), (11, 9));
+}
+
 /// After 32 intervals, the limit is halved for two. The least time is that of the second, also if it is longer than before.
 #[test]
 fn vegas_measures_anew_after_32_intervals() {

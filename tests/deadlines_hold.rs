@@ -10,7 +10,7 @@ use common::{LONG, SECOND, capture, with_clock, within};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use tollgate::{JoinError, ManualClock, Pool, Rejected, TaskHandle};
+use tollgate::{JoinError, ManualClock, Pool, Reason, Rejected, TaskHandle};
 
 /// Says that the task has expired.
 #[track_caller]
@@ -97,6 +97,27 @@ fn an_expired_task_frees_its_slot() {
         assert!(job.try_execute(|| ()).is_ok());
         job.set_limit(1);
         job.wait();
+    });
+}
+
+/// The time counts from the call, even while the pusher waits for a slot.
+#[test]
+fn a_task_whose_pusher_waits_for_a_slot_expires() {
+    with_clock(|pool, clock| {
+        let job = pool.job_builder().limit(0).capacity(1).build();
+        job.execute(|| ());
+        let elsewhere = common::pool(1);
+        let (pusher, pushes) = (elsewhere.job(1), job.clone());
+        let push = pusher.spawn(move || pushes.spawn_within(SECOND, || unreachable!()));
+        // The pusher is a task, so its job tells when it waits.
+        while !matches!(pusher.explain().first(), Reason::Waiting { .. }) {
+            thread::yield_now();
+        }
+        clock.advance(SECOND);
+        job.set_limit(1);
+        assert_expired(push.join().unwrap());
+        job.wait();
+        assert_eq!((job.stats().completed, job.stats().cancelled), (1, 1));
     });
 }
 

@@ -381,10 +381,14 @@ fn a_circle_with_a_timeout_is_no_circle() {
     with_workers(|pool, _| {
         let job = pool.job(1);
         let (give, given) = mpsc::channel::<TaskHandle<()>>();
+        let (begin, begun) = mpsc::channel();
         let first = job.spawn(move || {
+            begin.send(()).unwrap();
             let last = tollgate::blocking(|| given.recv().unwrap());
             assert!(last.join_timeout(SHORT).is_err());
         });
+        // A first task that has not begun may run inline in the last one. Then the last one waits on the thread of the first.
+        begun.recv().unwrap();
         let middle = pool.job(1).spawn(move || first.join().unwrap());
         give.send(pool.job(1).spawn(move || middle.join().unwrap())).unwrap();
         job.wait();

@@ -5,8 +5,8 @@ mod common;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -142,6 +142,28 @@ fn keys_that_were_changed_stay_until_they_are_as_before() {
     assert!(jobs.remove(&3).is_some() && jobs.remove(&5).is_none());
     assert!(!jobs.job(&3).is_closed());
     assert!(jobs.job(&4).is_closed());
+}
+
+/// Two look-ups make the job of a key at once. The later one drops its own job, and must not note the changed limit of the other job
+/// as the limit with which that job was made.
+#[test]
+fn a_key_that_was_changed_while_it_was_made_twice_stays() {
+    let pool = pool(1);
+    let inside: Arc<Mutex<Option<Keyed<u64>>>> = Arc::default();
+    let taken = inside.clone();
+    let jobs = pool.job_builder().keyed::<u64>(move |key, builder| {
+        // The first call makes the job of the key a second time, by a look-up of its own.
+        let again = taken.lock().unwrap().take();
+        if let Some(jobs) = again {
+            jobs.job(key).set_limit(7);
+        }
+        builder.limit(2)
+    });
+    *inside.lock().unwrap() = Some(jobs.clone());
+    assert_eq!(jobs.job(&1).limit(), 7);
+    assert_eq!((jobs.evict_idle(), jobs.job(&1).limit()), (0, 7));
+    jobs.job(&1).set_limit(2);
+    assert_eq!(jobs.evict_idle(), 1);
 }
 
 #[test]

@@ -204,6 +204,39 @@ fn each_wait_is_published_once() {
     });
 }
 
+/// A recorder beside which tasks run: each time it is asked for a histogram, it runs a task of the job.
+struct Busy(Values, Job);
+
+impl Recorder for Busy {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.0.register_counter(key, metadata)
+    }
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> metrics::Gauge {
+        self.0.register_gauge(key, metadata)
+    }
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.1.spawn(|| ()).join().unwrap();
+        self.0.register_histogram(key, metadata)
+    }
+}
+
+/// A wait that ends while the figures are published is in the next call.
+#[test]
+fn a_wait_that_ends_meanwhile_is_published_next() {
+    within(LONG, || {
+        let (pool, _clock) = pool_with_clock(1);
+        let job = pool.job_builder().timed().build();
+        let (values, mut metrics) = (Values::default(), JobMetrics::new(&job));
+        let busy = Busy(values.clone(), job.clone());
+        job.spawn(|| ()).join().unwrap();
+        metrics::with_local_recorder(&busy, || metrics.publish());
+        assert_eq!(values.publish(&mut metrics)["tollgate.job.task.wait[]"], [0.0, 0.0]);
+    });
+}
+
 /// A task that panics is not completed, and a delayed task is neither queued nor ready.
 #[test]
 fn tasks_that_panic_or_are_delayed_have_no_figure() {

@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::event::Latch;
 use common::rng::Rng;
@@ -98,6 +99,24 @@ fn beside_other_busy_jobs() {
             log.check(500);
         }
         flood.wait();
+    });
+}
+
+/// A slow item makes its puller give back the rest of a chunk. The next chunk is smaller, so the next slow item makes its puller
+/// give back the middle of the input.
+#[test]
+fn items_of_an_input_that_are_given_back() {
+    with_workers(|pool, _| {
+        let (job, log, rng) = (pool.job(1), Log::default(), Mutex::new(Rng::from_env()));
+        let run = |number| {
+            log.note(0, number);
+            if rng.lock().unwrap().one_in(20) {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_micros(60) {}
+            }
+        };
+        job.for_each(0..10_000, run).unwrap();
+        log.check(10_000);
     });
 }
 

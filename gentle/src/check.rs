@@ -8,7 +8,7 @@
 mod lane;
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,9 @@ pub(crate) enum Phase {
     Stage(usize),
     /// It sends what has been given out, in this stage. There is no more.
     Ending(usize),
-    /// It sends no more.
+    /// It sends no more: its time is over.
+    Over,
+    /// It sends no more: a signal ends the run.
     Stopped,
 }
 
@@ -76,8 +78,13 @@ impl Phase {
         match self {
             Phase::Stage(stage) => Some(stage),
             Phase::Ending(stage) => has_some.then_some(stage),
-            Phase::Stopped => None,
+            Phase::Over | Phase::Stopped => None,
         }
+    }
+
+    /// Whether the job sends no more, whatever has been given out.
+    fn is_over(self) -> bool {
+        matches!(self, Phase::Over | Phase::Stopped)
     }
 }
 
@@ -172,7 +179,7 @@ impl Check {
                 *now = stage;
                 true
             }
-            Phase::Stopped => false,
+            Phase::Over | Phase::Stopped => false,
         });
     }
 
@@ -203,10 +210,22 @@ impl Check {
                 _ = stopped(&mut stop) => return,
             }
         }
-        self.stop();
+        self.phase.send_if_modified(|phase| match phase {
+            Phase::Over | Phase::Stopped => false,
+            Phase::Stage(_) | Phase::Ending(_) => {
+                *phase = Phase::Over;
+                true
+            }
+        });
     }
 
-    /// Sends no more requests.
+    /// How often a request was sent again.
+    pub(crate) fn repeated(&self) -> u64 {
+        // Ordering: Relaxed; a figure.
+        self.repeated.load(Ordering::Relaxed)
+    }
+
+    /// Sends no more requests, because a signal ends the run.
     pub(crate) fn stop(&self) {
         self.phase.send_replace(Phase::Stopped);
     }
@@ -237,12 +256,21 @@ impl Check {
 
 /// Whether it is said to stop.
 pub(crate) fn is_stopped(stop: &Stop) -> bool {
-    *stop.borrow() == Phase::Stopped
+    stop.borrow().is_over()
 }
 
 /// Waits until it is said to stop.
 pub(crate) async fn stopped(stop: &mut Stop) {
-    if stop.wait_for(|phase| *phase == Phase::Stopped).await.is_err() {
+    phase_is(stop, Phase::is_over).await;
+}
+
+/// Waits until a signal ends the run.
+pub(crate) async fn interrupted(stop: &mut Stop) {
+    phase_is(stop, |phase| phase == Phase::Stopped).await;
+}
+
+async fn phase_is(stop: &mut Stop, is_wanted: impl Fn(Phase) -> bool) {
+    if stop.wait_for(|phase| is_wanted(*phase)).await.is_err() {
         // The run is over, and ends its lanes in another way.
         std::future::pending().await
     }

@@ -9,11 +9,11 @@ use http::{StatusCode, Uri};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::check::{Check, Stop, is_stopped, stopped};
+use crate::check::{Check, Stop, interrupted, is_stopped, stopped};
 use crate::client::{Answer, Cause, Client, Failure, Template};
 use crate::cookies::Jar;
 use crate::gauge::Inside;
-use crate::hosts::{InHands, LimitedHost};
+use crate::hosts::{InHands, LimitedHost, Over};
 use crate::judge::judge;
 use crate::permit::Permit;
 use crate::plan::{AfterTimeout, Expect, Statuses, StepPlan};
@@ -158,7 +158,7 @@ impl Check {
                 continue;
             }
             let times = Times { start: start.unwrap_or(sent), took, slot };
-            let delivered = self.record(&target, times, followed, &answer, session);
+            let delivered = self.record(&target, times, followed, &answer, session, leave.host);
             if let Ok(answer) = answer {
                 client.reuse(answer);
             }
@@ -204,7 +204,8 @@ impl Check {
         match self.plan.after_timeout {
             AfterTimeout::Hold(grace) => tokio::select! {
                 () = sleep(grace) => {}
-                _ = stopped(stop) => {}
+                // The end of the job's time is no reason to let another job's requests come early.
+                () = interrupted(stop) => {}
             },
             AfterTimeout::Release => {
                 let grace = self.plan.timeout;
@@ -225,6 +226,7 @@ impl Check {
         redirects: usize,
         answer: &Result<Answer, Failure>,
         session: &mut Session,
+        host: Option<&LimitedHost>,
     ) -> Delivered {
         let Times { start, took, slot } = times;
         let end = Instant::now();
@@ -241,8 +243,13 @@ impl Check {
         if let Some(mistake) = &mistake {
             self.log(&shown, mistake, status.map(|status| status.as_u16()), took);
         }
-        if let Some(timeline) = self.limited.timeline() {
+        // What this machine did not send is in no rate.
+        let was_sent = mistake.as_ref().is_none_or(|mistake| mistake.kind != Kind::Own);
+        if let Some(timeline) = self.limited.timeline().filter(|_| was_sent) {
             timeline.record(end, mistake.is_none().then_some(took));
+            if let Some(host) = host {
+                host.note(Over { end, took, shown: &shown, mistake: mistake.as_ref() });
+            }
         }
         self.tally().record(&Sent {
             shown: &shown,

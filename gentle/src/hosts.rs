@@ -32,6 +32,8 @@ use crate::permit::Permit;
 use crate::plan::Host;
 use crate::plan::{HostPlan, Plan, port_of};
 use crate::restraint::{Pass, Restraint};
+use crate::stats::Latencies;
+use crate::tally::{Causes, Mistake};
 
 /// How long a look-up of a name may take before the name stands for itself.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(2);
@@ -84,8 +86,29 @@ pub(crate) struct LimitedHost {
     name: String,
     port: Option<u16>,
     limited: Limited,
+    /// What came of its requests, if it is noted what happens when.
+    results: Option<Mutex<Results>>,
     /// The host on all its ports, where this is one of them.
     whole: Option<Arc<LimitedHost>>,
+}
+
+/// What came of the requests to a host.
+#[derive(Clone, Debug)]
+pub(crate) struct Results {
+    /// The latencies of the requests that passed.
+    pub(crate) passed: Latencies,
+    pub(crate) failures: Causes,
+}
+
+/// One request to a host that is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Over<'a> {
+    pub(crate) end: Instant,
+    pub(crate) took: Duration,
+    /// What the URL is called.
+    pub(crate) shown: &'a str,
+    /// Why the check failed, if it did.
+    pub(crate) mistake: Option<&'a Mistake>,
 }
 
 impl Hosts {
@@ -265,7 +288,32 @@ impl LimitedHost {
         noted_since: Option<Instant>,
     ) -> Self {
         let limited = Limited::new(job, Rules::of_host(&plan), noted_since);
-        LimitedHost { plan, name, port, limited, whole }
+        let results = noted_since.map(|_| {
+            let (passed, failures) = (Latencies::new(2), Causes::default());
+            Mutex::new(Results { passed, failures })
+        });
+        LimitedHost { plan, name, port, limited, results, whole }
+    }
+
+    /// Notes what came of a request, if it is noted what happens when.
+    pub(crate) fn note(&self, over: Over<'_>) {
+        let Over { end, took, shown, mistake } = over;
+        if let (Some(timeline), Some(results)) = (self.limited.timeline(), &self.results) {
+            timeline.record(end, mistake.is_none().then_some(took));
+            let mut results = lock(results);
+            match mistake {
+                None => results.passed.record(took),
+                Some(mistake) => results.failures.count(mistake, shown),
+            }
+        }
+        if let Some(whole) = &self.whole {
+            whole.note(over);
+        }
+    }
+
+    /// What came of the requests, if it was noted.
+    pub(crate) fn results(&self) -> Option<Results> {
+        self.results.as_ref().map(|results| lock(results).clone())
     }
 
     /// Counts a request as in flight until the guards drop.

@@ -146,6 +146,7 @@ fn check(
     let directory = options.plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     let outputs = output::open_all(&inputs(options, &plan, directory), &options.outputs())?;
     let summary = plan.to_string();
+    let to_standard_output = outputs.iter().any(Output::is_standard_output);
     let (log, outputs): (Vec<_>, Vec<_>) =
         outputs.into_iter().partition(|output| output.option() == "--failures");
     let log = log.into_iter().next().map(|output| Arc::new(FailureLog::new(output)));
@@ -157,7 +158,7 @@ fn check(
     }
     let outcome = ready.run(options)?;
     let report = Report::new(name.to_owned(), &thresholds, &outcome, server);
-    if outputs.iter().any(Output::is_standard_output) {
+    if to_standard_output {
         say(report.to_string().trim_end());
     } else {
         print(&report.to_string());

@@ -170,6 +170,7 @@ Many machines (only if gentle was built with --features fleet):
   gentle --fleet nats://HOST my.toml    the coordinator: lets the workers send the plan's requests, and reports
 
 A signal (Ctrl-C, SIGTERM, SIGHUP) stops sending, waits for the requests in flight and prints the results so far; a second one ends at once.
+A run that is started by nohup ignores SIGHUP.
 
 Exit status:
   0    every check passed

@@ -7,13 +7,15 @@ use std::time::Instant;
 
 use self::charts::{distribution, in_flight, latency, rate};
 use crate::check::Check;
+use crate::hosts::Results;
+use crate::plan::Rate;
 use crate::report::{HostReport, JobReport, Report, ThresholdReport};
 use crate::run::Outcome;
 use crate::tables::escaped;
 use crate::tally::{Failure, Kind};
 use crate::timeline::{History, Timeline};
 
-/// Rows of a table; more are only counted.
+/// Rows of a table, and hosts with charts; more are only counted.
 const MOST_ROWS: usize = 100;
 
 impl Report {
@@ -41,17 +43,15 @@ impl Report {
         if !self.hosts.is_empty() {
             page +=
                 "<section><h2>Hosts</h2>\n<p class=\"soft\">Limits over all jobs together.</p>\n";
-            page += "<div class=\"charts\">\n";
-            for (host, limited) in self.hosts.iter().zip(outcome.hosts.all()) {
-                if let Some(history) = history(limited.limited().timeline(), now) {
-                    let title = format!("{}: in flight", escaped(&host.host));
-                    page += &in_flight(&title, &history);
-                }
-            }
-            page += "</div>\n";
             let columns = ["host", "limit", "most in flight", "most in its hands"];
             write_table(&mut page, &columns, self.hosts.iter().map(HostReport::cells));
             page += "</section>\n";
+            for (host, limited) in self.hosts.iter().zip(outcome.hosts.all()).take(MOST_ROWS) {
+                let history = history(limited.limited().timeline(), now);
+                if let (Some(history), Some(results)) = (history, limited.results()) {
+                    host.write(&mut page, limited.plan().rate, &history, &results);
+                }
+            }
         }
         _ = writeln!(page, "<section class=\"soft\"><p>{}</p></section>", escaped(self.tool));
         page + "</body></html>\n"
@@ -72,11 +72,10 @@ impl Report {
              <span class=\"soft\">· started {started}, took {:.1} s</span></p>\n",
             self.elapsed_seconds
         );
-        let rate = requests as f64 / self.elapsed_seconds.max(1e-3);
         let mut facts = vec![
             (requests.to_string(), "requests"),
             (failed.to_string(), "failed"),
-            (format!("{rate:.1}"), "requests a second"),
+            (format!("{:.1}", self.requests_per_second), "requests a second"),
             (self.jobs.len().to_string(), "jobs"),
         ];
         let own = sum(|job| job.own_failures);
@@ -116,6 +115,8 @@ impl Report {
             "p50 ms",
             "p95 ms",
             "p99 ms",
+            "max ms",
+            "mean ms",
             "most in flight",
         ];
         let rows = self.jobs.iter().enumerate().map(|(number, job)| {
@@ -165,8 +166,9 @@ impl JobReport {
         let rows =
             self.statuses.iter().map(|(status, count)| vec![status.to_string(), count.to_string()]);
         write_part(page, "Statuses", &["status", "count"], rows);
-        const COUNTS: [&str; 7] =
-            ["requests", "ok", "failed", "req/s", "p50 ms", "p95 ms", "p99 ms"];
+        const COUNTS: [&str; 9] = [
+            "requests", "ok", "failed", "req/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "mean ms",
+        ];
         let stage = |stage: &crate::report::StageReport| {
             let rate = stage.rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate}/s"));
             [vec![stage.limit.to_string(), rate], stage.counts.cells()].concat()
@@ -192,6 +194,7 @@ impl JobReport {
             (ms(self.latency.p95_ms), "p95"),
             (ms(self.latency.p99_ms), "p99"),
             (ms(self.latency.max_ms), "longest"),
+            (ms(self.latency.mean_ms), "mean"),
             (format!("{} of {limit}", self.most_in_flight), "most in flight"),
         ];
         let unsent = self.planned.map_or(0, |planned| planned.saturating_sub(self.done()));
@@ -200,6 +203,7 @@ impl JobReport {
             (self.skipped, "steps not sent"),
             (self.own_failures, "not sent by this machine"),
             (self.redirects, "redirects followed"),
+            (self.repeated, "sent again"),
             (self.abandoned, "abandoned"),
         ] {
             if count > 0 {
@@ -224,6 +228,18 @@ impl JobReport {
 }
 
 impl HostReport {
+    fn write(&self, page: &mut String, limit: Option<Rate>, history: &History, results: &Results) {
+        let name = escaped(&self.host);
+        _ = write!(page, "<section class=\"host\"><h2>{name}</h2>\n<div class=\"charts\">\n");
+        *page += &in_flight("In flight", history);
+        *page += &rate(history, limit);
+        *page += &latency(history);
+        *page += &distribution(&results.passed);
+        *page += "</div>\n";
+        write_failures(page, results.failures.all());
+        *page += "</section>\n";
+    }
+
     fn cells(&self) -> Vec<String> {
         let limit = self.limit_shown();
         let (in_flight, in_hands) =

@@ -111,6 +111,7 @@ fn standing(check: &Check) -> JobLine {
     JobLine {
         name: check.plan().name.clone(),
         done: tally.all.requests() + tally.skipped,
+        sent: tally.all.sent(),
         planned: check.plan().requests(),
         running,
         limit,

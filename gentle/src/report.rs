@@ -36,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) started: String,
     pub(crate) ended: String,
     pub(crate) elapsed_seconds: f64,
+    /// Of all jobs together.
+    pub(crate) requests_per_second: f64,
     /// The thresholds over all jobs together.
     pub(crate) thresholds: Vec<ThresholdReport>,
     pub(crate) jobs: Vec<JobReport>,
@@ -123,6 +125,8 @@ pub(crate) struct JobReport {
     pub(crate) auto: Option<AutoReport>,
     /// How many requests the plan has; not known of a list.
     pub(crate) planned: Option<u64>,
+    #[serde(skip)]
+    pub(crate) has_list: bool,
     /// How many were sent. A line of a list that is no URL counts, and fails.
     pub(crate) requests: u64,
     pub(crate) ok: u64,
@@ -135,6 +139,8 @@ pub(crate) struct JobReport {
     pub(crate) redirects: u64,
     /// How many were given up when their time was over.
     pub(crate) abandoned: u64,
+    /// How often a request was sent again, because its kept connection had died.
+    pub(crate) repeated: u64,
     /// From the start of the first request to the end of the last.
     pub(crate) elapsed_seconds: f64,
     pub(crate) requests_per_second: f64,
@@ -238,6 +244,7 @@ impl Report {
             started: moment::spelled(outcome.started),
             ended: moment::spelled(outcome.started + outcome.elapsed),
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
+            requests_per_second: all.rate(),
             thresholds,
             jobs,
             hosts,
@@ -301,6 +308,7 @@ impl JobReport {
             limits: plan.limits.clone(),
             auto: AutoReport::new(plan.auto, check.limited.settled()),
             planned: plan.requests(),
+            has_list: matches!(plan.targets, Targets::List(_)),
             requests: all.requests(),
             ok: all.ok,
             failed: all.failed,
@@ -308,6 +316,7 @@ impl JobReport {
             skipped: tally.skipped,
             redirects: tally.redirects,
             abandoned: tally.abandoned,
+            repeated: check.repeated(),
             elapsed_seconds: all.elapsed().as_secs_f64(),
             requests_per_second: all.rate(),
             latency: all.passed().summary(),
@@ -341,7 +350,7 @@ impl JobReport {
                 Targets::List(_) => Vec::new(),
             },
             statuses: tally.statuses.clone(),
-            failures: tally.failures.clone(),
+            failures: tally.failures.all().to_vec(),
         }
     }
 

@@ -39,6 +39,9 @@ const LONGER_THAN_A_RUN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60)
 /// A plan has a thread for each so many lanes, which are many: fewer do not keep a thread busy.
 const LANES_A_THREAD: usize = 32;
 
+/// The most events that a thread takes from the system before it serves their lanes.
+const EVENTS_A_PASS: usize = 64;
+
 /// The most events of the timeline that each thread keeps. A permit makes some ten.
 #[cfg(feature = "timeline")]
 const EVENTS: usize = 200_000;
@@ -169,18 +172,40 @@ fn start_timer(pool: &Pool) -> Result<(), String> {
     // The thread does not end before the hold-off, which lasts longer than any run.
     let begin = || pool.job(1).hold_off(LONGER_THAN_A_RUN);
     // The library panics if the thread does not start, and nothing else runs yet that could.
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| ()));
-    let begun = panic::catch_unwind(AssertUnwindSafe(begin));
-    panic::set_hook(hook);
-    begun.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
-        text.strip_prefix("no thread for the pool's timer: ").unwrap_or(text).to_owned()
+    quietly(begin).map_err(|text| {
+        text.strip_prefix("no thread for the pool's timer: ").unwrap_or(&text).to_owned()
     })
 }
 
+/// Runs code that may panic, and gives the text of its panic. No other thread may run that could panic.
+fn quietly(run: impl FnOnce()) -> Result<(), String> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let done = panic::catch_unwind(AssertUnwindSafe(run));
+    panic::set_hook(hook);
+    done.map_err(|panic| {
+        panic.downcast_ref::<String>().map_or("it panicked", String::as_str).into()
+    })
+}
+
+/// Makes a runtime that drives the lanes of one thread.
+///
+/// With hundreds of connections, many answers arrive at once. The thread serves `EVENTS_A_PASS` of them before it takes more, so that the
+/// server has new requests soon.
 pub(crate) fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().max_io_events_per_tick(EVENTS_A_PASS);
+    // A thread for look-ups of names, once there is one, lasts as long as the runtime.
+    builder.thread_keep_alive(LONGER_THAN_A_RUN).build()
+}
+
+/// Starts the first thread that looks names up: a run that has begun must not find that no thread can start. With one thread, later
+/// look-ups at least wait for it.
+fn start_look_ups(runtime: &Runtime) -> io::Result<()> {
+    // tokio panics if there is no thread and none starts.
+    quietly(|| _ = runtime.spawn_blocking(|| ())).map_err(|text| {
+        io::Error::other(text.strip_prefix("OS can't spawn worker thread: ").unwrap_or(&text))
+    })
 }
 
 /// Returns how many threads send: as many as the plan says, or as its lanes keep busy, each on a core of its own.
@@ -225,6 +250,9 @@ fn start_thread(
     let (checks, over) = (checks.to_vec(), over.clone());
     let (begin, begins) = std::sync::mpsc::channel();
     let runtime = runtime()?;
+    if checks.iter().any(|check| check.plan().may_look_names_up()) {
+        start_look_ups(&runtime)?;
+    }
     let name = format!("send-{thread}");
     let thread = thread::Builder::new().name(name).spawn(move || {
         if begins.recv().is_err() {
@@ -300,27 +328,42 @@ async fn wait(
 }
 
 /// The signals that stop a run.
-pub(crate) struct Signals([Signal; 3]);
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// `None` if the process was started to outlive its terminal, as `nohup` does.
+    hangup: Option<Signal>,
+}
 
 impl Signals {
-    const KINDS: [fn() -> SignalKind; 3] =
-        [SignalKind::interrupt, SignalKind::terminate, SignalKind::hangup];
-
     pub(crate) fn new() -> io::Result<Self> {
-        let [first, second, third] = Self::KINDS.map(|kind| signal(kind()));
-        Ok(Signals([first?, second?, third?]))
+        let hangup = (!is_ignored(libc::SIGHUP)).then(|| signal(SignalKind::hangup()));
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: hangup.transpose()?,
+        })
     }
+}
+
+/// Returns true if this process ignores a signal.
+fn is_ignored(number: i32) -> bool {
+    // SAFETY: `sigaction` is integers and a set of bits, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the call changes nothing if the new action is null; the other pointer is to a value that outlives the call.
+    let told = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+    told == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Waits for a signal and gives the exit status that shells report for it.
 pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> u8 {
-    let Some(Signals([interrupt, terminate, hangup])) = signals else {
+    let Some(Signals { interrupt, terminate, hangup }) = signals else {
         return std::future::pending().await;
     };
     let number = tokio::select! {
         _ = interrupt.recv() => libc::SIGINT,
         _ = terminate.recv() => libc::SIGTERM,
-        _ = hangup.recv() => libc::SIGHUP,
+        Some(_) = async { hangup.as_mut()?.recv().await } => libc::SIGHUP,
     };
     128 + number as u8
 }

@@ -14,6 +14,8 @@ pub(crate) struct Size {
 pub(crate) struct JobLine {
     pub(crate) name: String,
     pub(crate) done: u64,
+    /// How many of those that are done were sent.
+    pub(crate) sent: u64,
     pub(crate) planned: Option<u64>,
     pub(crate) running: usize,
     pub(crate) limit: usize,
@@ -74,9 +76,9 @@ fn line(job: &JobLine, name_width: usize) -> String {
 }
 
 fn total(elapsed: Duration, jobs: &[JobLine]) -> String {
-    let done: u64 = jobs.iter().map(|job| job.done).sum();
+    let sent: u64 = jobs.iter().map(|job| job.sent).sum();
     let failed: u64 = jobs.iter().map(|job| job.failed).sum();
-    let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
+    let rate = sent as f64 / elapsed.as_secs_f64().max(1e-3);
     let p95 = jobs.iter().map(|job| job.p95_ms).fold(0.0, f64::max);
     let left = jobs
         .iter()
@@ -143,6 +145,7 @@ mod tests {
         let job = |number: usize| JobLine {
             name: format!("a job with a long name, number {number}"),
             done: 1_000_000,
+            sent: 900_000,
             planned: Some(9_999_999),
             running: number,
             limit: 100,
@@ -158,7 +161,7 @@ mod tests {
         let name = "a job with a long n";
         assert!(lines[0].starts_with(name) && lines[0].contains("59/100"), "{lines:#?}");
         assert_eq!(lines[21], "... and 39 more jobs");
-        assert_eq!(lines[22], "1m30s, 13m30s left, 666667 req/s, p95 120 ms, 740700 failed");
+        assert_eq!(lines[22], "1m30s, 13m30s left, 600000 req/s, p95 120 ms, 740700 failed");
         // Even on a terminal of one row there is a total.
         let lines = screen(Size { columns: 20, rows: 1 }, Duration::ZERO, &jobs);
         assert!(lines.last().unwrap().starts_with("0s, "), "{lines:#?}");
@@ -169,6 +172,7 @@ mod tests {
         let job = |done, planned, lasts: Option<u64>| JobLine {
             name: "a".to_owned(),
             done,
+            sent: 0,
             planned,
             running: 1,
             limit: 1,

@@ -114,11 +114,15 @@ impl Stats {
         self.span.map_or(Duration::ZERO, |(first, last)| last - first)
     }
 
+    /// How many requests were sent, and are over.
+    pub(crate) fn sent(&self) -> u64 {
+        self.ok + self.failed - self.unsent
+    }
+
     /// Requests that were sent, a second.
     pub(crate) fn rate(&self) -> f64 {
         let seconds = self.elapsed().as_secs_f64();
-        let sent = self.ok + self.failed - self.unsent;
-        if seconds > 0.0 { sent as f64 / seconds } else { 0.0 }
+        if seconds > 0.0 { self.sent() as f64 / seconds } else { 0.0 }
     }
 
     /// The latencies of the requests that passed.

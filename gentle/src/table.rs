@@ -8,7 +8,7 @@ use crate::report::{
 use crate::tally::{Failure, Kind};
 
 /// The columns of the jobs.
-const JOB_COLUMNS: [&str; 10] = [
+const JOB_COLUMNS: [&str; 12] = [
     "job",
     "limit",
     "requests",
@@ -18,6 +18,8 @@ const JOB_COLUMNS: [&str; 10] = [
     "p50 ms",
     "p95 ms",
     "p99 ms",
+    "max ms",
+    "mean ms",
     "in flight",
 ];
 
@@ -82,7 +84,7 @@ impl fmt::Display for Report {
 
 impl ThresholdReport {
     /// The threshold and what was measured.
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let verdict = if self.held { "held" } else { "not held" };
         let found = self.found.as_deref().unwrap_or("nothing to measure");
         format!("threshold {}: {verdict}, {found}", self.threshold)
@@ -90,7 +92,7 @@ impl ThresholdReport {
 }
 
 impl Counts {
-    /// The cells that each table has: requests, ok, failed, a second, p50, p95 and p99 in milliseconds.
+    /// The cells that each table has: requests, ok, failed, a second, p50, p95, p99, the most and the mean in milliseconds.
     pub(crate) fn cells(&self) -> Vec<String> {
         vec![
             self.requests.to_string(),
@@ -100,10 +102,12 @@ impl Counts {
             format!("{:.1}", self.latency.p50_ms),
             format!("{:.1}", self.latency.p95_ms),
             format!("{:.1}", self.latency.p99_ms),
+            format!("{:.1}", self.latency.max_ms),
+            format!("{:.1}", self.latency.mean_ms),
         ]
     }
 
-    /// A row of the table of jobs, up to p99.
+    /// A row of the table of jobs, up to the mean.
     fn row(&self, name: String, limit: String) -> Vec<String> {
         let mut row = vec![name, limit];
         row.append(&mut self.cells());
@@ -153,18 +157,33 @@ impl JobReport {
         if self.redirects > 0 {
             writeln!(f, "{name}: {} redirects followed", self.redirects)?;
         }
+        if self.repeated > 0 {
+            let again = "sent again, as a kept connection had died";
+            writeln!(f, "{name}: {} requests {again}", self.repeated)?;
+        }
+        if let Some(missed) = &self.failed_latency {
+            let (p50, max) = (missed.p50_ms, missed.max_ms);
+            writeln!(f, "{name}: failed requests took p50 {p50:.1} ms, max {max:.1} ms")?;
+        }
         for threshold in self.thresholds.iter().filter(|threshold| threshold.held) {
             writeln!(f, "{name}: {}", threshold.line())?;
         }
         for line in self.remarks_on_failures() {
             writeln!(f, "{name}: {line}")?;
         }
+        self.remark_on_unsent().map_or(Ok(()), |line| writeln!(f, "{name}: {line}"))
+    }
+
+    /// What was not sent of the plan, if something was not.
+    pub(crate) fn remark_on_unsent(&self) -> Option<String> {
         match self.planned {
             Some(planned) if self.done() < planned => {
-                writeln!(f, "{name}: {} of {planned} requests not sent", planned - self.done())
+                Some(format!("{} of {planned} requests not sent", planned - self.done()))
             }
-            None if self.requests == 0 => writeln!(f, "{name}: no URL came from the list"),
-            _ => Ok(()),
+            None if self.requests > 0 => None,
+            None if self.has_list => Some("no URL came from the list".to_owned()),
+            None => Some("no request was sent in the time of the job".to_owned()),
+            _ => None,
         }
     }
 }

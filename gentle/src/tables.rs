@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::{JobReport, Report};
+use crate::report::{JobReport, Report, ThresholdReport};
 
 /// The columns of the comma-separated values.
 const COLUMNS: [&str; 17] = [
@@ -54,23 +54,29 @@ impl Report {
         text
     }
 
-    /// The results as JUnit's XML: a test case for each job and for each limited host.
+    /// The results as JUnit's XML: a test case for each job and for each limited host. The plan has one if it has thresholds, or if a
+    /// signal cut the run short. A case fails exactly if what it stands for is not as expected.
     pub(crate) fn junit(&self) -> String {
-        let mut cases = String::new();
-        let mut failures = 0;
-        for job in &self.jobs {
-            let mistakes = job.mistakes(self.interrupted);
+        let (mut cases, mut tests, mut failures) = (String::new(), 0, 0);
+        let mut case = |class: &str, name: &str, seconds: f64, mistakes: &[String]| {
+            tests += 1;
             failures += usize::from(!mistakes.is_empty());
-            let seconds = job.elapsed_seconds;
-            test_case(&mut cases, "job", &job.name, seconds, &mistakes);
+            test_case(&mut cases, class, name, seconds, mistakes);
+        };
+        for job in &self.jobs {
+            case("job", &job.name, job.elapsed_seconds, &job.mistakes());
         }
         for host in &self.hosts {
             let broken =
                 (!host.limit_held()).then(|| "more requests at once than the limit".into());
-            failures += usize::from(broken.is_some());
-            test_case(&mut cases, "host", &host.host, 0.0, broken.as_slice());
+            case("host", &host.host, 0.0, broken.as_slice());
         }
-        let tests = self.jobs.len() + self.hosts.len();
+        if !self.thresholds.is_empty() || self.interrupted {
+            let missed = self.thresholds.iter().filter(|threshold| !threshold.held);
+            let interrupted = self.interrupted.then(|| "interrupted by a signal".to_owned());
+            let mistakes: Vec<_> = missed.map(ThresholdReport::line).chain(interrupted).collect();
+            case("plan", &self.plan, self.elapsed_seconds, &mistakes);
+        }
         let head = format!(
             "name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" time=\"{:.3}\"",
             escaped(&self.plan),
@@ -85,14 +91,14 @@ impl Report {
 }
 
 impl JobReport {
-    /// Why the job is not as expected, a line each.
-    fn mistakes(&self, interrupted: bool) -> Vec<String> {
-        let mut lines = self.remarks_on_failures();
-        if lines.is_empty() && !self.is_as_expected() {
-            let why = if interrupted { "interrupted" } else { "not all requests were sent" };
-            lines.push(why.to_owned());
+    /// Why the job is not as expected, a line each; none if it is.
+    fn mistakes(&self) -> Vec<String> {
+        if self.is_as_expected() {
+            // Failures may be allowed by a threshold.
+            return Vec::new();
         }
-        lines
+        let unsent = self.remark_on_unsent();
+        self.remarks_on_failures().into_iter().chain(unsent).collect()
     }
 }
 

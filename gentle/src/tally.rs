@@ -36,9 +36,13 @@ pub(crate) struct Tally {
     pub(crate) redirects: u64,
     /// How often each status came back.
     pub(crate) statuses: BTreeMap<u16, u64>,
-    /// Why checks failed, in the order first seen.
-    pub(crate) failures: Vec<Failure>,
+    /// Why checks failed.
+    pub(crate) failures: Causes,
 }
+
+/// Why checks failed, in the order first seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Causes(Vec<Failure>);
 
 /// Checks of one job that failed for the same cause.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -145,7 +149,7 @@ impl Tally {
             abandoned: 0,
             redirects: 0,
             statuses: BTreeMap::new(),
-            failures: Vec::new(),
+            failures: Causes::default(),
         }
     }
 
@@ -167,36 +171,43 @@ impl Tally {
             *self.statuses.entry(status.as_u16()).or_default() += 1;
         }
         if let Some(mistake) = &sent.mistake {
-            self.count_failure(mistake, sent.shown);
+            self.failures.count(mistake, sent.shown);
         }
     }
 
     /// Counts a line of a list for which no request can be sent as a check that failed.
     pub(crate) fn record_unsent(&mut self, bad_line: &BadLine) {
         self.all.record_unsent();
-        self.count_failure(&Mistake::line(bad_line), &bad_line.place);
+        self.failures.count(&Mistake::line(bad_line), &bad_line.place);
     }
 
     /// Counts a request that was not sent as a check that failed.
     pub(crate) fn record_not_sent(&mut self, mistake: &Mistake, shown: &str) {
         self.all.record_unsent();
-        self.count_failure(mistake, shown);
+        self.failures.count(mistake, shown);
     }
+}
 
-    fn count_failure(&mut self, mistake: &Mistake, first: &str) {
-        let full = self.failures.len() >= MOST_CAUSES;
+impl Causes {
+    /// Counts a failure. `first` is what it happened to.
+    pub(crate) fn count(&mut self, mistake: &Mistake, first: &str) {
+        let full = self.0.len() >= MOST_CAUSES;
         let is_same =
             |failure: &&mut Failure| failure.kind == mistake.kind && failure.cause == mistake.cause;
-        match self.failures.iter_mut().find(is_same) {
+        match self.0.iter_mut().find(is_same) {
             Some(failure) => failure.count += 1,
-            None if full => self.failures[MOST_CAUSES - 1].count_another(),
-            None => self.failures.push(Failure {
+            None if full => self.0[MOST_CAUSES - 1].count_another(),
+            None => self.0.push(Failure {
                 kind: mistake.kind,
                 cause: mistake.cause.clone(),
                 count: 1,
                 first: first.to_owned(),
             }),
         }
+    }
+
+    pub(crate) fn all(&self) -> &[Failure] {
+        &self.0
     }
 }
 

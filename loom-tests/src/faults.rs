@@ -261,6 +261,11 @@ pub const FAULTS: &[Fault] = &[
         &["cancel::nothing_lost_when_a_held_job_is_cancelled"],
     ),
     fault(
+        "drain-leaves-the-held",
+        "a drain takes the held jobs off their list and does not cancel them",
+        &["shutdown::nothing_lost_when_a_pause_meets_a_drain"],
+    ),
+    fault(
         "held-beside-a-drain",
         "a job that is paused beside a drain is only listed, and the drain has emptied the list",
         &["shutdown::nothing_lost_when_a_pause_meets_a_drain"],

@@ -98,3 +98,26 @@ fn nothing_lost_at_the_end_of_an_input() {
 fn nothing_lost_when_a_chunk_is_given_back_at_the_end_of_an_input() {
     check(Bound::Preemptions(3), || two_pullers(true));
 }
+
+/// One puller after the other, as at a limit of 1. The second gives back a part of the rest that the first has given back.
+#[test]
+fn serial_in_order_when_a_rest_is_given_back_in_parts() {
+    check(Bound::Preemptions(3), || {
+        let stage = Stage::new(2);
+        let (input, job) = Input::new(stage, 1, 6);
+        let mut chunk = Vec::new();
+        let mut ran = Vec::new();
+        for (most, runs) in [(4, 1), (2, 1), (4, 2), (2, 2)] {
+            input.feed.come_back();
+            let pulled = input.chunks.pull(&input.feed, &mut chunk, most, false);
+            assert!(matches!(pulled, Pulled::Chunk));
+            ran.extend(chunk.drain(..runs));
+            input.chunks.give_back(chunk.drain(..));
+            input.feed.leave();
+        }
+        assert_eq!(ran, [0, 1, 2, 3, 4, 5]);
+        input.feed.finish();
+        drop((input, job));
+        stage.end();
+    });
+}

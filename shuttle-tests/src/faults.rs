@@ -175,6 +175,10 @@ const SEEN: &[(&str, &[&str])] = &[
     ("permit-lost-on-panic", &["limit_holds::limit_holds_when_tasks_panic"]),
     ("cancel-without-sweep", &["nothing_lost::nothing_lost_when_a_held_job_is_cancelled"]),
     (
+        "drain-leaves-the-held",
+        &["shutdown::nothing_lost_when_a_pause_meets_a_drain_and_a_task_that_waits"],
+    ),
+    (
         "held-beside-a-drain",
         &["shutdown::nothing_lost_when_a_pause_meets_a_drain_and_a_task_that_waits"],
     ),

@@ -6,8 +6,8 @@ use super::{Interval, LimitRule};
 const WEIGHT: f64 = 0.4;
 /// The limit falls if an interval's mean is more than this many standard deviations above the moving average.
 const DEVIATIONS: f64 = 2.5;
-/// A mean counts as equal to the moving average if it is above the average by less than this part of the average. The
-/// difference is then taken for a rounding error.
+/// If an interval's mean is above the moving average by less than this part of the average, the rule takes both as equal. Such
+/// a small difference can be a rounding error.
 const ROUNDING: f64 = 1e-6;
 
 /// The default rule of adaptive limits: it compares the mean time of an interval's tasks with the moving average of such
@@ -22,8 +22,8 @@ const ROUNDING: f64 = 1e-6;
 /// The moving average and the standard deviation are taken over the means of all intervals so far. The newest mean has a
 /// weight of 0.4. Vector's adaptive request concurrency uses the same rule.
 ///
-/// If a server slowly becomes slower or faster, the moving average follows. So the rule does not notice an overload
-/// that lasts: tasks that time out should call [`overloaded`](crate::overloaded).
+/// If a server slowly becomes slower, the moving average rises with the mean time. So the rule does not notice a slow rise.
+/// Tasks that time out should call [`overloaded`](crate::overloaded).
 ///
 /// # Examples
 ///

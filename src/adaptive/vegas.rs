@@ -8,8 +8,7 @@ use super::{Interval, LimitRule};
 const FEW: f64 = 3.0;
 /// The limit falls if more tasks than this wait in the server's queue.
 const MANY: f64 = 6.0;
-/// The number of intervals between two probes. A probe measures anew how long a task takes that finds the server's
-/// queue empty.
+/// The number of intervals between two probes. A probe measures how long a task takes if the server's queue is empty.
 const PROBE_EVERY: u32 = 32;
 
 /// A rule that keeps about 3 to 6 tasks waiting in the server that the tasks call.
@@ -20,10 +19,10 @@ const PROBE_EVERY: u32 = 32;
 /// at once as the limit allows. If that number is above 6, the limit falls by one. If a task called `overloaded`, the limit falls
 /// to nine tenths.
 ///
-/// The least mean can be out of date if the server has become slower for good. A mean that is measured while tasks
-/// queue in the server would be too long. So every 32 intervals the rule halves the limit for two intervals. In the
-/// first of these intervals the server's queue becomes empty. In the second one the rule measures the least mean anew.
-/// After that the rule sets the limit to its value before the halving.
+/// The least mean of all intervals can be too short if the server has become slower for good. So every 32 intervals the rule
+/// measures the least mean anew: it halves the limit for two intervals. In the first one the server's queue becomes empty. The
+/// mean of the second one becomes the least mean. After these two intervals the rule sets the limit to its value before the
+/// halving.
 ///
 /// # Examples
 ///
@@ -47,14 +46,15 @@ pub struct Vegas {
     probe: Option<Probe>,
 }
 
-/// A probe: two intervals with half of the limit, in which the rule measures the least mean anew.
+/// A probe: two intervals with half of the limit, so that the server's queue empties. In the second interval the rule measures
+/// anew how long a task takes that finds the queue empty.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     /// The limit that the rule returns for the two intervals of the probe.
     halved: usize,
     /// The job's limit when the probe began. The rule returns this limit when the probe is over.
     before: usize,
-    /// True in the second interval of the probe, whose mean becomes the least mean.
+    /// True in the second interval of the probe. The mean time of that interval's tasks becomes the value of `least`.
     measures: bool,
 }
 
@@ -86,7 +86,7 @@ impl LimitRule for Vegas {
         if interval.overloads > 0 {
             return interval.lowered();
         }
-        // If the interval's limit is not the limit of the probe, another call has set the job's limit. In this case the
+        // If the interval had another limit than the probe has set, another call has set the job's limit. In this case the
         // probe ends, and the rule continues from the interval's limit.
         match probe.filter(|probe| probe.halved == interval.limit) {
             Some(probe) if probe.measures => {

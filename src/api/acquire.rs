@@ -27,14 +27,13 @@ use std::time::Duration;
 /// The right to run one task of a job, held without a task: for work that runs outside of the pool. Dropping the permit gives
 /// it back.
 ///
-/// While a permit is held, it counts as a running task of its job and of each ancestor.
-/// [`JobStats::running`](crate::JobStats::running) includes the permit. [`Job::wait`], [`Job::settled`] and a
-/// [drain](crate::Pool::shutdown) of the pool wait for the permit as for a task. A permit that was given back counts as a
-/// completed task.
+/// While a permit is held, it counts as a running task of its job and of each ancestor, as in
+/// [`JobStats::running`](crate::JobStats::running). [`Job::wait`], [`Job::settled`] and a [drain](crate::Pool::shutdown) of the
+/// pool wait until the permit is given back. The permit then counts as a completed task.
 ///
-/// A permit belongs to no thread, and can outlive the [`Pool`](crate::Pool) and all handles of its job. If a permit is never
-/// given back, because of `mem::forget` or a task that hangs, a drain of the pool waits forever.
-/// [`shutdown_timeout`](crate::Pool::shutdown_timeout) does not wait forever.
+/// A permit belongs to no thread, and can outlive the [`Pool`](crate::Pool) and all handles of its job. A drain of the pool
+/// waits forever for a permit that is never dropped, for example because of `mem::forget`.
+/// [`shutdown_timeout`](crate::Pool::shutdown_timeout) waits only for its time-out.
 ///
 /// # Examples
 ///
@@ -57,17 +56,18 @@ pub struct Permit {
     number: Number,
 }
 
-/// The sample of a permit, and the time that replaces the time for which the permit was held.
+/// The sample of a permit, and how long the permit's work took, if the user has said so.
 #[derive(Clone, Copy)]
 struct PermitSample {
     sample: Sample,
-    /// The time that the user has passed to [`Permit::set_latency`], or `None` if the user has not called that method.
+    /// The time that the user has passed to [`Permit::set_latency`]. `None` before such a call: the sample is then the time for
+    /// which the permit was held.
     took: Option<Duration>,
 }
 
 impl Permit {
-    /// Makes a `Permit` that owns one permit of each gate of `job`, one busy count and one flight. The caller must own these
-    /// before the call, and no longer owns them afterwards.
+    /// Makes a `Permit` that owns one permit of each gate of `job`, one busy count and one flight. The caller must own all of
+    /// these, and passes them to the new `Permit`.
     #[inline]
     fn new(job: JobPtr, number: Number) -> Self {
         let sample = is_adaptive(job)
@@ -131,8 +131,8 @@ impl Permit {
     /// Discards the permit's sample. The permit then has no effect on the [adaptive](crate::Adaptive) limits of its job and of
     /// its ancestors.
     ///
-    /// Call this method if the permit was not used. Without the call, the time for which the unused permit was held would count
-    /// as the time of its work.
+    /// Call this method if the permit was not used. Otherwise the time for which the permit was held would count as the time of
+    /// its work.
     ///
     /// # Examples
     ///
@@ -236,8 +236,8 @@ impl fmt::Debug for Permit {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Acquire<'a> {
     job: &'a Job,
-    /// The waiter in the job's queue, while the future waits. `None` before the wait and after it. The field `waiter` must be
-    /// dropped before the field `wait`, because the drop of the waiter may give a permit back.
+    /// The waiter of this future in the job's queue. `None` if the future does not wait. Must be dropped before the field
+    /// `wait`, because the drop of the waiter can give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
@@ -310,18 +310,17 @@ impl Job {
     ///
     /// The future waits in the job's queue, behind the tasks and waiters that are already in it. If an ancestor has no free
     /// permit, the future waits in the ancestor's queue in the same way. The thread that grants the permit wakes the future
-    /// without the help of a worker. The [`Permit`] counts as a running task of the job and of each ancestor.
-    /// [`set_limit`](Self::set_limit) and [`pause`](Self::pause) apply to permits as to tasks. A
-    /// [`capacity`](crate::JobBuilder::capacity) has no effect on the future: it takes no slot.
+    /// itself, without a worker. [`set_limit`](Self::set_limit) and [`pause`](Self::pause) apply to permits as to tasks. The
+    /// future needs no slot, even if the job has a [`capacity`](crate::JobBuilder::capacity).
     ///
-    /// A future that is a task of another job is allowed to await the returned future. During that wait the task holds no
-    /// permit of its own job.
+    /// A future that runs as a task of another job can await the returned future. During that wait the task holds no permit of
+    /// its own job.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future removes its waiter from the queue. If the waiter is granted a permit at that moment, the permit goes
-    /// to the next task or waiter in the queue. A waiter that is dropped or refused counts as a cancelled task. A dropped
-    /// waiter leaves an empty cell in the queue. At most about half of a queue's cells are empty.
+    /// Dropping the future takes its waiter out of the queue. If the waiter is granted a permit at that moment, the permit goes
+    /// to the next task or waiter in the queue. [`cancelled`](crate::JobStats::cancelled) counts each waiter that is dropped or
+    /// refused.
     ///
     /// # Errors
     ///
@@ -440,10 +439,10 @@ impl Job {
         self.ask().map_err(|(error, _)| error)
     }
 
-    /// Acquires a permit if one is free and the job accepts the call. Otherwise returns the error together with the flight of
-    /// this call.
+    /// Acquires a permit if one is free and the job is open. Otherwise returns the error and a flight, under which the caller can
+    /// wait for a permit.
     ///
-    /// The flight begins before the call checks whether the pool drains. So a drain waits for each call that passes the check.
+    /// The call begins the flight before it checks whether the pool drains. So a drain waits for each call that passes the check.
     #[inline]
     fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
         let job = self.ptr();
@@ -459,11 +458,11 @@ impl Job {
         Ok(Permit::new(job, events::acquired(job)))
     }
 
-    /// Acquires a permit if one is free, or pushes a waiter into the job's queue. Returns `Err(Ok(permit))` or `Ok(waiter)`. If
-    /// the job accepts no waiters, returns `Err(Err(Closed))`.
+    /// Acquires a permit if one is free, and returns `Err(Ok(permit))`. Otherwise pushes a waiter into the job's queue, and
+    /// returns `Ok(waiter)`. If the job accepts no waiters, returns `Err(Err(Closed))`.
     ///
-    /// The flight of this call lasts until the push has ended, so that a drain waits for the push. The push may admit another
-    /// task from the queue.
+    /// The flight of this call lasts until the waiter was pushed, so that a drain waits for the push. The push can admit
+    /// another task from the queue.
     ///
     /// If `counts` is true, a waiter that is dropped or refused counts as a cancelled task.
     pub(super) fn acquire_or_queue(
@@ -503,7 +502,7 @@ impl Job {
     }
 }
 
-/// Returns the outermost ancestor of a job, or the job itself if it has no parent.
+/// Returns the outermost ancestor of `job`, or `job` itself if it has no parent.
 fn outermost(job: JobPtr) -> JobPtr {
     job.gates().last().expect("a job is its own first gate")
 }

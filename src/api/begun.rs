@@ -10,9 +10,8 @@ impl JobBuilder {
     ///
     /// By default a task gives its permits back while it waits inside, in [`join`](crate::TaskHandle::join),
     /// [`wait`](Job::wait), [`scope`](Job::scope) or the like. So more tasks can have begun than the limit allows to run. If
-    /// `keep` is true, each task of this job, or of a job below, keeps its permit of this job until the task ends. While such a
-    /// task waits, it still gives back its permits of other jobs. But a future keeps all its permits, even while it awaits a
-    /// task.
+    /// `keep` is true, each task of this job, or of a job below, keeps its permit of this job until the task ends. A closure
+    /// that waits still gives back its permits of other jobs. A future keeps all its permits, even while it awaits a task.
     ///
     /// # Waits for a kept permit
     ///
@@ -24,13 +23,14 @@ impl JobBuilder {
     ///   runs inline counts as a part of the joining task: the closure runs even if the job is paused, held off or over its
     ///   limit.
     /// - At a limit of 1, a task of the job must not join a task that needs a second permit of the job: the join panics, and
-    ///   the panic names the job. Such tasks are a future; a delayed or retried task; a task of a job below; a closure more
-    ///   than 32 inline joins deep; a closure of a job with a [rate](Self::rate), an [adaptive](Self::adaptive) limit or
-    ///   [weights](Self::weighted). A closure with a deadline is joined like any other closure.
+    ///   the panic names the job. Tasks that need a second permit are: a future; a delayed or retried task; a task of a job
+    ///   below; a closure more than 32 inline joins deep; a closure of a job with a [rate](Self::rate), an
+    ///   [adaptive](Self::adaptive) limit or [weights](Self::weighted). A closure with a deadline is joined like any other
+    ///   closure.
     /// - At a limit of 1, a wait for a [set](Job::set) panics if all remaining tasks of the set are of the waiting task's job,
     ///   and none of them has begun. At a limit of 1, a wait for a job below panics if that job has a task that has not begun,
     ///   even if that job is cancelled.
-    /// - A joined closure of another job can run inline only if the closure needs no permit of this job.
+    /// - A task that joins a closure of another job can run it inline only if the closure needs no permit of this job.
     /// - If the limit is greater than 1, a task is allowed to wait for a second permit of the job. If all tasks that have begun
     ///   wait for a second permit, only a higher limit ends their waits.
     /// - The pool does not detect other waits that might never end. For example, a task joins a task of another job, which

@@ -30,8 +30,7 @@ use std::num::NonZeroU32;
 #[must_use = "a builder makes no job until `build` is called"]
 pub struct JobBuilder {
     pool: Owner,
-    /// The limit that the user has set, or `None`. A job without a set limit has no limit, or the least limit of its range if
-    /// the job is adaptive.
+    /// The limit that the user has set. `None` means no limit, or the least limit of the range if the job is adaptive.
     limit: Option<usize>,
     adaptive: Option<Adaptive>,
     parent: Option<Job>,
@@ -45,7 +44,7 @@ pub struct JobBuilder {
     pub(super) turns: AskedTurns,
     pub(super) counts_weights: bool,
     pub(super) weight: Option<NonZeroU32>,
-    /// True if the job is the child of a keyed job, for one key.
+    /// True if the job is the job of one key of a keyed job.
     of_key: bool,
 }
 
@@ -62,7 +61,7 @@ impl Drop for Owner {
 impl Job {
     /// Returns a builder for a child of this job, with a name, a limit or a capacity.
     ///
-    /// The call needs only this handle, and no [`Pool`](crate::Pool).
+    /// `job_builder` needs only this handle, and no [`Pool`](crate::Pool).
     ///
     /// # Panics
     ///
@@ -106,8 +105,8 @@ impl JobBuilder {
         }
     }
 
-    /// Notes that the job is the child of a keyed job, for one key. [`Job::children`] and [`Pool::jobs`](crate::Pool::jobs) do
-    /// not return such a job.
+    /// Marks the job as the job of one key of a keyed job. [`Job::children`] and [`Pool::jobs`](crate::Pool::jobs) do not
+    /// return such a job.
     pub(super) fn of_key(mut self) -> Self {
         self.of_key = true;
         self
@@ -195,9 +194,8 @@ impl JobBuilder {
     /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait for a slot without blocking the thread.
     ///
     /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures and
-    /// releases its slot at once. The task's empty cell stays in the queue until a worker reaches the cell or a later push
-    /// frees it. The number of empty cells never gets much greater than the capacity, or than the number of tasks in the queue
-    /// if that number is greater.
+    /// releases its slot at once. The task's empty cell stays in the queue until a worker or a later push frees it. There are
+    /// never many more empty cells than slots or queued tasks, whichever is more.
     ///
     /// # A capacity of 0
     ///
@@ -206,14 +204,14 @@ impl JobBuilder {
     /// or while a task or a waiter is in its queue. From the push until its end the task counts as
     /// [`running`](crate::JobStats::running). The task waits only for a worker.
     ///
-    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. The calls that wait for a slot in other jobs, such
-    ///   as `spawn`, wait in the queue for the permits, as [`acquire`](Job::acquire) does.
-    ///   [`backlog`](crate::JobStats::backlog) counts each such waiter.
+    /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. `spawn` and the other calls that block wait in the
+    ///   queue for the permits, as [`acquire`](Job::acquire) does. [`backlog`](crate::JobStats::backlog) counts each such
+    ///   waiter.
     /// - A [`ReservedSlot`](crate::ReservedSlot) of a job with a capacity of 0 holds the permits of its task, as a
     ///   [`Permit`](crate::Permit) does. So [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) panics. The
     ///   reserved slot counts as a start at each [rate](Self::rate).
-    /// - If its job or an ancestor is paused, is held off or gets a lower limit while a pushed task waits for a worker, the
-    ///   task goes to the front of the queue, and gives its permits back. If the job has a rate, that task takes a second token
+    /// - A pushed task that waits for a worker goes back to the front of the queue if its job or an ancestor is paused, is held
+    ///   off or gets a lower limit. The task then gives its permits back. If the job has a rate, the task takes a second token
     ///   when it starts. If the job is cancelled before the start, the task is dropped.
     /// - `spawn` and `execute` inside a task of the same pool push the new task without permits: the new task waits in the
     ///   queue, as in a job without a capacity. A further attempt of a [retried](Job::spawn_retry) task waits in the queue in
@@ -266,12 +264,13 @@ impl JobBuilder {
     /// | a [retried](Job::spawn_retry) closure | from its push to its first attempt | each attempt, from its start until it returns |
     /// | a future | from its push to its first poll | from its first poll until it is ready. The time in which it is pending is included |
     ///
-    /// The time for which a closure waits inside, as in a join, is a part of its run. A task that panics, or is dropped before
-    /// its end, is not in the histogram `run`. A task that is dropped before its start is in neither histogram. Items of
-    /// [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below are not measured.
+    /// The measured run of a closure includes the time for which the closure waits inside, as in a join. A task that panics, or
+    /// is dropped before its end, is not in the histogram `run`. A task that is dropped before its start is in neither
+    /// histogram. Items of [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below
+    /// are not measured.
     ///
-    /// The times are read from the pool's [clock](crate::PoolBuilder::clock). A task of a timed job takes 24 bytes more, and
-    /// reads the clock three times. A job that is not timed pays nothing.
+    /// The times of a timed job's tasks are read from the pool's [clock](crate::PoolBuilder::clock). A task of such a job takes
+    /// 24 bytes more, and reads the clock three times. Other jobs pay nothing.
     ///
     /// # Examples
     ///
@@ -327,20 +326,19 @@ impl JobBuilder {
     /// Adds a rate, which bounds how often tasks of the job start. If this method is called several times, all the rates apply.
     ///
     /// In each window of length `t`, at most `burst + t / interval` tasks start, whatever the limit is. While no task starts,
-    /// the job saves up tokens for later starts, at most `burst` of them. A start is counted when the worker acquires the
-    /// task's permits. The operating system may delay the task's first instruction after that moment.
+    /// the job saves up tokens for later starts, at most `burst` of them. The rate counts a start when the worker acquires the
+    /// task's permits. After that moment the operating system can still delay the task.
     ///
     /// A rate counts the starts of tasks of the job and of all jobs below. An acquired [`Permit`](crate::Permit) counts as a
     /// start, as does each item of [`map`](Job::map) and [`for_each`](Job::for_each). When a task continues after it has
     /// waited inside, it does not count again.
     ///
     /// A rate and a limit are independent: a rate sets no limit, and a limit sets no rate. A task that waits for a rate is in
-    /// the queue. Such a task holds no permit of its job or of an ancestor, no worker and no thread. In a job with a rate, a
-    /// join never runs the joined task inline. [`Job::set_rates`] changes the rates of a job.
+    /// the queue, and holds no permit, no worker and no thread. In a job with a rate, a join never runs the joined task inline.
+    /// [`Job::set_rates`] changes the rates of a job.
     ///
-    /// A rate does not count a task before the task starts: not while a limit or another rate keeps the task from starting, and
-    /// not if the task is cancelled before its start. There is one exception: if a handle cancels a task that already has its
-    /// permits, the rate counts that task.
+    /// A rate counts a task only when the task starts. A task that is cancelled in the queue does not count. But if a handle
+    /// cancels a task that already has its permits, the rate counts that task.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. The memory of a job without a handle
     /// is freed only when the job's rate allows the next start.
@@ -435,7 +433,7 @@ impl JobBuilder {
     pub fn build(self) -> Job {
         let mut capacity = None;
         if let Some(most) = self.capacity {
-            // This is written without a closure, so that a panic reports the caller's line.
+            // A closure is avoided here: a panic inside a closure would not report the caller's line.
             capacity = Some(Arc::new(Capacity::new(most)));
         }
         let samples =
@@ -462,8 +460,8 @@ impl JobBuilder {
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if kept {
-            // A limit above the number of workers can still bind, because a task that waits keeps its permit and occupies no
-            // worker.
+            // A job that keeps its permits needs this call even if its limit is above the number of workers. A task that waits
+            // keeps its permit but occupies no worker, so more tasks than workers can hold permits.
             control::expect_futures(job.ptr());
         }
         if !self.rates.is_empty() {

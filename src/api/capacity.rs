@@ -18,22 +18,22 @@
 //! - `close-1`: the thread sets the flag that closes the job or the pool.
 //! - `close-2`: the thread wakes the pushers of every key in the list of blocked pushers.
 //!
-//! A woken pusher that takes a slot wakes the next pusher if a slot is still free. If no other pusher waits, the woken pusher
-//! clears the *waited* bit. A pusher can be a task of another pool, which must re-acquire its permits after the wait. Such a
-//! task wakes the next pusher, or clears the bit, before it re-acquires its permits.
+//! A pusher that was woken and takes a slot wakes the next pusher if a slot is still free. If no other pusher waits, the woken
+//! pusher clears the *waited* bit. A pusher can be a task of another pool, which must re-acquire its permits after the wait.
+//! Such a task wakes the next pusher, or clears the bit, before it re-acquires its permits.
 //!
-//! If a handle cancels a task, the task's slot is released at once, and the task's empty cell stays in the queue. A worker
-//! frees the empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if they are at least
-//! as many as the slots, and at least as many as the tasks in the queue. So at most about half of the queue's cells are empty,
-//! or about as many as there are slots if the queue has fewer tasks than slots.
+//! A handle that cancels a queued task releases the task's slot at once, but leaves the task's empty cell in the queue. A
+//! worker frees the empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if they are at
+//! least as many as the slots, and at least as many as the tasks in the queue. So at most about half of the queue's cells are
+//! empty, or about as many cells as there are slots if that is more.
 //!
-//! A future waits for a slot by the same steps as a pusher: see module `reserve`.
+//! A future that waits for a slot does the same steps as a blocked pusher: see module `reserve`.
 //!
-//! No wake-up is lost when a slot is released. Either the pusher's check sees the free slot (`full-2`), or the thread that
-//! releases the slot sees the *waited* bit and wakes a pusher (`slot-1`, `slot-2`).
+//! A pusher that is about to park misses no slot that is released. Either the pusher's check sees the free slot (`full-2`), or
+//! the thread that releases the slot sees the *waited* bit and wakes a pusher (`slot-1`, `slot-2`).
 //!
-//! No wake-up is lost when the job or the pool is closed. Either the closing thread finds the pusher's key in the list
-//! (`full-1`, `close-2`), or the pusher's check sees the flag (`close-1`, `full-2`).
+//! A pusher that is about to park is also woken if the job or the pool is closed. Either the closing thread finds the pusher's
+//! key in the list of blocked pushers (`full-1`, `close-2`), or the pusher's check sees the flag (`close-1`, `full-2`).
 
 use crate::api::job::Job;
 use crate::base::parking::parking_lot;
@@ -81,16 +81,16 @@ impl Job {
         }
     }
 
-    /// Frees the empty cells in the job's queue if there are enough of them: at least as many as the capacity has slots, as
-    /// many as slots are taken, and twice as many as the last pass has left.
+    /// Frees the empty cells in the job's queue if there are enough of them. *Enough* is the greatest of three numbers: the
+    /// slots of the capacity, the slots that are taken, and twice the cells without a slot that the last pass left in the
+    /// queue.
     ///
-    /// To free the cells, a pass visits each cell of the queue. In a job without children, at least half of the visited cells
-    /// are empty, and the pass frees these. So in such a job all passes together visit at most two cells for each push, on
-    /// average.
+    /// A pass over the queue visits each cell, and frees the empty ones. In a job without children at least half of the visited
+    /// cells are empty. So in such a job all passes together visit at most two cells for each push, on average.
     pub(super) fn free_empty_cells(&self, capacity: &Capacity) {
         let job = self.ptr();
         if capacity.is_pass_due(capacity.without_slot(job.queue().len())) {
-            // The pass cannot reach the cells behind an unfinished push. The next push checks again whether a pass is due.
+            // This pass does not reach the cells behind an unfinished push. The next push checks again whether a pass is due.
             let _ = gate::drop_gone(job, |cell| cell.job() == job);
             let left = capacity.without_slot(job.queue().len());
             // Ordering: Relaxed; the number is a hint for the next pass.
@@ -116,8 +116,8 @@ impl Job {
                 return Some(taken);
             }
             let wait = || self.must_wait_for_slot(capacity);
-            // A pusher that is a task of another pool must re-acquire its permits after the wait. Before it does so, it wakes
-            // the next pusher.
+            // If the pusher is a task of another pool, it must re-acquire its permits after the wait. It wakes the next pusher
+            // before that.
             unwind::at_caller(|| {
                 blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });
@@ -134,7 +134,7 @@ impl Job {
         capacity.is_full() && self.accepts()
     }
 
-    /// Wakes the next pusher if a slot is free. Clears the *waited* bit if no pusher waits.
+    /// Wakes the pusher that has waited longest if a slot is free. Clears the *waited* bit if no pusher waits.
     pub(super) fn pass_on(&self, capacity: &Capacity) {
         let others = parking_lot().if_none_waits(capacity.key(), || {
             // Ordering: AcqRel; as in `full-2`, in which a pusher sets the bit under the same lock.

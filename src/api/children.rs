@@ -12,10 +12,10 @@ use crate::pool::core::PoolPtr;
 impl Job {
     /// Makes a child of this job. A task of the child needs a permit of the child and of each ancestor.
     ///
-    /// A task acquires its permits one after the other: first of its own job, then of each ancestor. If one of these jobs has
-    /// no free permit, the task waits in that job's queue. If all permits of a parent are held, its children take turns of 16
-    /// tasks or 100 µs, however long their queues are. A turn that begins with a future that was pending ends after the poll of
-    /// that future.
+    /// A task of a child acquires its permits one after the other: first of its own job, then of each ancestor. If one of these
+    /// jobs has no free permit, the task waits in that job's queue. If all permits of a parent are held, its children take
+    /// turns of 16 tasks or 100 µs, however long their queues are. A turn that begins with a woken future ends after the poll
+    /// of that future.
     ///
     /// A child inherits its parent's [share](crate::JobBuilder::share), turn time and class. Calls on a parent include all jobs
     /// below it: [`set_limit`](Self::set_limit) and [`pause`](Self::pause) hold back tasks of the jobs below,
@@ -52,9 +52,9 @@ impl Job {
     }
 }
 
-/// Makes a job. Adds a child to the pool's table of children, a job with a limit of 0 to the list of held jobs, and a named
-/// root to the list of named jobs. `extra` holds the state of features that most jobs do not use. `of_key` is true if the job
-/// is the child of a keyed job, for one key.
+/// Makes a job. A child is added to the pool's table of children, a job with a limit of 0 to the list of held jobs, and a named
+/// root to the list of named jobs. The argument `extra` is the state of features that most jobs do not use. The argument
+/// `of_key` is true if the job is the job of one key of a keyed job.
 #[inline]
 #[track_caller]
 pub fn make(

@@ -1,16 +1,17 @@
 //! The clock of a pool, its timer, and the timer's thread.
 //!
-//! Each held-off job, delayed task and deadline has an entry in the pool's [`Timer`]. The timer's thread, or
-//! [`ManualClock::advance`], fires the entries whose time has come. The action of an entry may drop a task's captures, whose
-//! destructors are user code. If such a destructor waits, the timer's thread first hands the timer to a new thread.
+//! Each held-off job, delayed task and deadline has an entry in the pool's [`Timer`]. When the time of an entry has come, the
+//! timer's thread or [`ManualClock::advance`] *fires* the entry: it calls the entry's action. The action can drop a task's
+//! captures, whose destructors are the user's code. If such a destructor waits, the timer's thread first hands the timer to a
+//! new thread.
 //!
-//! - `fire-1`: The thread that fires counts itself as outstanding, so that a drain does not end meanwhile. If another thread is
-//!   checking at that moment whether the drain ends, the thread that fires waits until the check is over.
-//! - `fire-2`: The thread removes the entry from the timer, and calls the entry's action. An action may inject tasks.
-//! - `fire-3`: The thread stops counting itself as outstanding. During a drain the thread then checks whether the drain ends.
+//! - `fire-1`: the thread that fires entries counts itself as outstanding, so that a drain does not end meanwhile. If another
+//!   thread checks at that moment whether the drain ends, the firing thread waits until the check is over.
+//! - `fire-2`: the firing thread removes the entry from the timer, and calls the entry's action. An action can inject tasks.
+//! - `fire-3`: the firing thread stops counting itself as outstanding. During a drain it then checks whether the drain ends.
 //!
-//! A drain waits until the timer has no entry on which a task depends. While a thread fires entries (`fire-1` to `fire-3`), the
-//! drain waits for that thread. So the drain does not miss a task whose entry was removed and that is in no queue yet.
+//! A drain of the pool waits until the timer has no entry on which a task depends. A drain also waits for a thread that fires
+//! entries (`fire-1` to `fire-3`). So the drain does not miss a task whose entry was removed and that is in no queue yet.
 
 use crate::base::timer::{self, Key, NotArmed};
 use crate::job::events;
@@ -37,7 +38,7 @@ impl Shared {
 
     /// Fires each entry of the timer whose time has come: removes the entry, and calls its action.
     pub fn fire_due(&self) {
-        // This thread counts as outstanding while it fires entries (`fire-1`, `fire-3`).
+        // `defer_end` counts this thread as outstanding while it fires entries (`fire-1`, `fire-3`).
         self.defer_end(|| {
             let now = self.now();
             while let Some((key, due)) = self.timer.take_due(now) {
@@ -85,7 +86,7 @@ impl PoolPtr {
     }
 
     fn start_timer(self) -> std::io::Result<thread::JoinHandle<()>> {
-        // The name does not come from the user's closure for names, because that closure takes the index of a worker.
+        // The thread's name is fixed: the user's closure for names takes the index of a worker, and this thread has none.
         let builder = self.shared().threads.builder_named("tollgate-timer".to_owned());
         self.own();
         let started = builder.spawn(move || self.run_timer());
@@ -110,9 +111,9 @@ impl PoolPtr {
 /// A clock that moves only by [`advance`](Self::advance). For tests of code that waits for times.
 ///
 /// In a pool that was [built with this clock](crate::PoolBuilder::clock), delays, hold-offs, rates and deadlines end only in a
-/// call of `advance`. Such a pool has no thread for its timer. The clock is cheap to clone, and all clones are the same clock.
-/// One clock can serve several pools. Waits with a time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), still use
-/// the real time.
+/// call of `advance`. Such a pool has no thread for its timer. All clones of a clock are the same clock, and one clock can
+/// serve several pools. Waits with a time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), still use the real
+/// time.
 ///
 /// # Examples
 ///
@@ -187,12 +188,12 @@ impl ManualClock {
 
     /// Moves the clock forward by `by`. Each delay, hold-off, rate interval and deadline whose time has then come takes effect.
     ///
-    /// When the call returns, each delayed task whose time has come has entered its job's queue, and each job whose hold-off
-    /// has ended is no longer held off. The call does not wait until the tasks run.
+    /// When `advance` returns, each delayed task whose time has come is in its job's queue, and each hold-off whose end has
+    /// come is over. `advance` does not wait until the tasks run.
     ///
-    /// If another thread begins a delay or a hold-off during this call, the delay or hold-off may begin at the time before the
-    /// move. If its end has already come after the move, it still takes effect only at the next call of `advance`. So a test of
-    /// a [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
+    /// If another thread begins a delay during `advance`, the delay can count from the time before the move. Even if the end of
+    /// this delay has come already, the delay ends only at the next call of `advance`. The same holds for a hold-off. So a test
+    /// of a [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
     /// [delayed](crate::JobStats::delayed).
     ///
     /// # Panics
@@ -217,15 +218,14 @@ impl ManualClock {
         }
     }
 
-    /// Adds a pool to this clock's list. Each later call of `advance` fires the entries of the pool's timer whose time has
-    /// come.
+    /// Adds `pool` to the list of this clock's pools, so that later calls of `advance` fire the entries of its timer.
     pub(crate) fn enter(&self, pool: PoolPtr) {
         pool.own();
         self.pools().push(pool);
     }
 
-    /// Removes the pool from this clock's list if the pool's last worker has ended. Until then the pool must stay in the list:
-    /// even after the `Pool` is dropped, its drain may wait for times of this clock.
+    /// Removes `pool` from the list of this clock's pools if the pool's last worker has ended. Does nothing before: even after
+    /// the `Pool` is dropped, its drain may wait for times of this clock.
     pub(crate) fn leave_if_ended(&self, pool: PoolPtr) {
         if !pool.shared().has_ended() {
             return;

@@ -10,7 +10,7 @@ use crate::worker::context::Context;
 
 /// Returns the job whose task runs on this thread. Returns `None` if the thread runs no task of a pool.
 ///
-/// In a panic hook, and in [`on_panic`](crate::PoolBuilder::on_panic), the function returns the job of the task that panicked.
+/// In a panic hook, and in [`on_panic`](crate::PoolBuilder::on_panic), `current_job` returns the job of the task that panicked.
 ///
 /// # Panics
 ///
@@ -50,15 +50,15 @@ use crate::worker::context::Context;
 #[track_caller]
 pub fn current_job() -> Option<Job> {
     let job = Context::with(|context| context?.lease().job.get())?;
-    // The running task has a busy count, which keeps the job's record until the new handle is counted.
+    // The task that runs on this thread has a busy count, which keeps the job's record during this call.
     Some(Job::of(job))
 }
 
 /// Returns the id of the task that runs on this thread, if that task has or had a handle.
 ///
-/// The id equals [`TaskHandle::id`](crate::TaskHandle::id) of the task's handle, even if that handle was dropped. In a task of
-/// a scope, and in an item of [`map`](crate::Job::map) or [`for_each`](crate::Job::for_each), the function returns an id that
-/// no handle has. In a task of [`Job::execute`](crate::Job::execute), and on a thread that runs no task of a pool, the function
+/// The id of a task equals [`TaskHandle::id`](crate::TaskHandle::id) of its handle, even if that handle was dropped. In a task
+/// of a scope, and in an item of [`map`](crate::Job::map) or [`for_each`](crate::Job::for_each), `current_task_id` returns an
+/// id that no handle has. In a task of [`Job::execute`](crate::Job::execute), and on a thread that runs no task of a pool, it
 /// returns `None`.
 ///
 /// # Examples
@@ -79,9 +79,9 @@ pub fn current_task_id() -> Option<TaskId> {
 
 /// Returns true if the task that runs on this thread was cancelled. A cancelled task should return soon.
 ///
-/// A task can be cancelled by its [handle](crate::TaskHandle::cancel), by [`Job::cancel`] of its job or of an ancestor, and by
-/// [`Pool::shutdown_now`](crate::Pool::shutdown_now). On a thread that runs no task of a pool, the function returns false. A
-/// call costs a few loads, so a loop can call the function in each iteration.
+/// A task is cancelled by its [handle](crate::TaskHandle::cancel), by [`Job::cancel`] of its job or of an ancestor, or by
+/// [`Pool::shutdown_now`](crate::Pool::shutdown_now). On a thread that runs no task of a pool, `is_cancelled` returns false. A
+/// call costs a few loads, so a loop can make the call in each iteration.
 ///
 /// # Examples
 ///
@@ -127,9 +127,9 @@ pub fn is_cancelled() -> bool {
 
 /// Reports that the task that runs on this thread has met an overload: a server that refuses, or a time-out.
 ///
-/// The report counts for the [adaptive](crate::Adaptive) limits of the task's job and of its ancestors. A future can call the
-/// function in any of its polls. Further calls of the same task have no effect. On a thread that runs no task of a pool, the
-/// function does nothing. To report an overload for a [`Permit`](crate::Permit), call
+/// The report of an overload counts for the [adaptive](crate::Adaptive) limits of the task's job and of its ancestors. Further
+/// reports of the same task have no effect. A future can call this function in any of its polls. On a thread that runs no task
+/// of a pool, the function does nothing. For a [`Permit`](crate::Permit), call
 /// [`Permit::overloaded`](crate::Permit::overloaded) instead.
 ///
 /// # Examples

@@ -18,7 +18,7 @@ impl Job {
     /// Pushes a task that enters the queue after `delay`. Returns the task's handle.
     ///
     /// During the delay the task holds no permit, no worker and no thread: one timer serves the whole pool. When the delay is
-    /// over, the task enters the queue behind the tasks that are already in the queue. From then on the task behaves like a
+    /// over, the task enters the queue behind the tasks that are already in the queue. It then behaves like a
     /// [spawned](Self::spawn) task. Tasks with the same time enter the queue in the order in which they were pushed. With a
     /// delay of zero the call does what [`spawn`](Self::spawn) does.
     ///
@@ -26,10 +26,10 @@ impl Job {
     /// of the pool wait for the task, and [`JobStats::delayed`](crate::JobStats::delayed) counts it. The task takes a slot of
     /// the [`capacity`](crate::JobBuilder::capacity) when it is pushed. If the job is paused, held off or has a limit of 0 when
     /// the delay is over, the task waits in the queue. If the job is [closed](Self::close) during the delay, the task still
-    /// runs. A push into a closed job is refused at once, as with [`spawn`](Self::spawn).
+    /// runs.
     ///
-    /// A task that joins a delayed task holds no permit while it waits for that task. A delayed task never runs inline in the
-    /// joining task during the delay.
+    /// A task that joins a delayed task holds no permit while it waits. During the delay the delayed task never runs inline in
+    /// the task that joins it.
     ///
     /// # Blocking
     ///
@@ -77,7 +77,7 @@ impl Job {
     /// Pushes a task that enters the queue at the time `when`, as [`spawn_after`](Self::spawn_after) does after a delay.
     /// Returns the task's handle.
     ///
-    /// If the time `when` has already come, does what [`spawn`](Self::spawn) does.
+    /// If the time `when` has already come, `spawn_at` does what [`spawn`](Self::spawn) does.
     ///
     /// # Panics
     ///
@@ -118,18 +118,18 @@ impl Job {
 
     /// Pushes a task that must start within `time` from now. Returns the task's handle.
     ///
-    /// The task waits in the queue like any other task. If the task has not started when the time is over, its captures are
-    /// dropped. The task's handle then returns [`JoinError::Expired`](crate::JoinError::Expired), and the task counts as
+    /// A task with a deadline waits in the queue like any other task. If the task has not started when the time is over, its
+    /// captures are dropped, and its handle returns [`JoinError::Expired`](crate::JoinError::Expired). Such a task counts as
     /// cancelled. With a time of zero the task is dropped at once. The deadline has no effect on a task that has started,
     /// however long the task runs.
     ///
-    /// If the deadline passes, the captures are dropped by the thread of the pool's timer, or by the thread that moves the
-    /// pool's [`ManualClock`](crate::ManualClock). Destructors of captures are allowed to wait for tasks and jobs of the pool.
-    /// A destructor that blocks on anything else delays all entries of the pool's timer.
+    /// The captures of a task that misses its deadline are dropped by the thread of the pool's timer, or by the thread that
+    /// moves the pool's [`ManualClock`](crate::ManualClock). Destructors of captures are allowed to wait for tasks and jobs of
+    /// the pool. A destructor that blocks on anything else delays all entries of the pool's timer.
     ///
     /// # Blocking
     ///
-    /// As with [`spawn`](Self::spawn). The time counts from the call, even if the call then blocks.
+    /// Blocks as [`spawn`](Self::spawn) does. `time` counts from the call, even if the call blocks.
     ///
     /// # Cancellation
     ///

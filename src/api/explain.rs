@@ -1,8 +1,8 @@
 //! `Job::explain`: tells why a task does not run now, from the present state of its gates.
 //!
-//! Tasks record nothing for an explanation, so only the thread that calls `explain` pays for it. That thread reads the words of
-//! several jobs one after the other, and no lock stops the workers meanwhile. So the values that the thread reads may belong to
-//! different moments.
+//! An explanation costs only the thread that calls `explain`, because tasks record nothing for it. The calling thread reads the
+//! words of several jobs one after the other, while the workers go on. So the values that it reads can belong to different
+//! moments.
 
 mod reason;
 
@@ -26,7 +26,7 @@ const TRIES: usize = 100;
 impl Job {
     /// Tells why the next task of the job does not run. See [`Reason`] for the answers.
     ///
-    /// The call costs the tasks nothing: it only reads the state of the job and its ancestors. While a task of the job waits to
+    /// `explain` only reads the state of the job and its ancestors, and costs the tasks nothing. If a task of the job waits to
     /// start, the call walks through the queues of the ancestors, too.
     ///
     /// # Examples
@@ -51,10 +51,10 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn explain(&self) -> Explanation {
-        // Read before the counts: a task that leaves the timer meanwhile is in them.
+        // The timer is read before the counts: a task that leaves the timer between the two reads is then in the counts.
         let first_delayed = self.ptr().first_delayed();
         let stats = self.stats();
-        // The futures of the job that wait without a permit. `stats.ready` includes these futures, because each of them still
+        // The number of the job's futures that wait without a permit. `stats.ready` includes them, because each of them still
         // counts as busy.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
@@ -64,8 +64,8 @@ impl Job {
             return Explanation::of_job(waiting(self.ptr(), ahead));
         }
         let mut reasons = waits_of(self.ptr(), futures);
-        // `stats.running` includes each task that waits inside and keeps its permit. A reason in `reasons` already counts these
-        // tasks, so their number is subtracted here.
+        // `stats.running` includes the tasks that wait inside and keep their permits. These tasks are already in `reasons`, so
+        // their number is subtracted here.
         let keeps = self.ptr().keeps_permits();
         let waiting = if keeps { self.ptr().pool().waits.count(self.ptr().opaque()) } else { 0 };
         let running = stats.running.saturating_sub(waiting as usize);
@@ -88,7 +88,7 @@ impl Job {
     /// A [`TaskHandle`] has no such method: a handle does not keep the task's job, so the job may be gone when the task has
     /// ended. Each push would have to pay for a handle that keeps its job.
     ///
-    /// If the task waits to start, the call walks through the job's queue up to the task, and through the queues of the
+    /// If the task waits to start, `explain_task` walks through the job's queue up to the task, and through the queues of the
     /// ancestors. While the call walks through a queue, no task leaves that queue. Pushers and workers do not wait for the
     /// call.
     ///
@@ -141,7 +141,7 @@ impl Job {
             },
             Stage::Waiting if self.hands_over() => match ahead_of(job, cell) {
                 Some(ahead) => waiting(job, ahead),
-                // The task already has its permits, and is in an injector.
+                // A waiting task that is in no queue already has its permits. Such a task is in an injector.
                 None => handed_over(job),
             },
             Stage::Waiting => waiting(job, ahead_of(job, cell).unwrap_or(0)),
@@ -171,8 +171,8 @@ fn futures_without_permit(_: JobPtr) -> usize {
     0
 }
 
-/// Returns why tasks of the job wait inside, as one reason for each awaited job. `futures` is the number of the job's futures
-/// that wait without a permit.
+/// Returns why tasks of the job wait inside: one reason for each job that they wait for. `futures` is the number of the job's
+/// futures that wait without a permit.
 fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     if futures > 0 {
@@ -294,16 +294,17 @@ fn ahead_of(job: JobPtr, cell: CellPtr) -> Option<usize> {
 /// before that task, or `None` if there is no such task.
 fn place_above(job: JobPtr) -> Option<usize> {
     let stands = |gate| Some((gate, place(gate, |cell| is_below(cell, job))?));
-    // The first task is in the queue that is furthest out.
+    // If tasks of the job are in several of these queues, the one in the outermost queue goes first.
     let (gate, ahead) = job.gates().skip(1).filter_map(stands).last()?;
     Some(ahead + ahead_above(gate))
 }
 
-/// Returns how many tasks in the queues of ancestors go before each task in the queue of `job`.
+/// Returns how many tasks in the queues of ancestors go before the tasks in the queue of `job`.
 fn ahead_above(job: JobPtr) -> usize {
     let inner_and_outer = job.gates().zip(job.gates().skip(1));
     let ahead = inner_and_outer.filter_map(|(inner, outer)| {
-        // One task of the inner job is in the queue of the outer one, and goes before the tasks in the inner job's queue.
+        // If a task of `inner` is in the queue of `outer`, it goes before all tasks in the queue of `inner`. `+ 1` counts that
+        // task.
         Some(place(outer, |cell| is_below(cell, inner))? + 1)
     });
     ahead.sum()

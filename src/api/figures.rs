@@ -10,10 +10,10 @@ use crate::stats::JobStats;
 impl Job {
     /// Returns the statistics of the job alone: how many of its tasks wait and run now, and how many have ended in which way.
     ///
-    /// Two counts include tasks of jobs below. [`running`](JobStats::running) includes each running task of a job below,
-    /// because that task holds a permit of this job, too. [`backlog`](JobStats::backlog) includes, for each child, the one task
-    /// that waits for a permit of this job. [`stats_with_children`](Self::stats_with_children) counts all tasks of the jobs
-    /// below.
+    /// Two figures include tasks of jobs below this job. [`running`](JobStats::running) includes each running task of a job
+    /// below, because that task holds a permit of this job, too. [`backlog`](JobStats::backlog) includes, for each child, the
+    /// one task that waits for a permit of this job. [`stats_with_children`](Self::stats_with_children) counts all tasks of the
+    /// jobs below.
     ///
     /// # Examples
     ///
@@ -30,8 +30,9 @@ impl Job {
         let job = self.ptr();
         let mut counts = Counts::of(job);
         if counts.are_zero() {
-            // A task that moves from the timer to the queue is delayed, then counts only as busy for a moment, and then is queued.
-            // So it may be in no count. Reads the counts once more, in the order of these steps.
+            // A task that moves from the timer to the queue counts as delayed, then for a moment only as busy, and then as
+            // queued. The first reading of the counts can miss such a task. So the counts are read once more, in the order of
+            // these states.
             let delayed = job.delayed_tasks();
             let moving = job.ready_tasks(job.permits.load()) as usize;
             counts = Counts::of(job).or(delayed, moving);
@@ -41,9 +42,9 @@ impl Job {
 
     /// Returns the statistics of the job and all jobs below it, as one sum.
     ///
-    /// Each task is counted once. Ended tasks of jobs without handles are included. `limit` and `most_running` are those of
-    /// this job, because each running task of a job below holds a permit of this job. The time that the call takes grows with
-    /// the number of jobs below.
+    /// The sum counts each task once, and includes the ended tasks of jobs without handles. `limit` and `most_running` are
+    /// those of this job, because each running task of a job below holds a permit of this job. The time that the call takes
+    /// grows with the number of jobs below.
     ///
     /// # Examples
     ///
@@ -63,7 +64,7 @@ impl Job {
         let root = self.ptr();
         let (mut counts, mut ended) = Counts::of_all(root);
         if counts.are_zero() {
-            // As in `stats`: a task that moves from the timer to the queue may be in no count.
+            // As in `stats`, the first reading can miss a task that moves from the timer to the queue.
             let running = root.permits.load().running() as usize;
             let (mut delayed, mut busy) = (0, 0);
             family::see_all(root, |job| {
@@ -77,7 +78,7 @@ impl Job {
     }
 }
 
-/// How many of a job's tasks are in each state: they run, are ready, are queued, or are delayed.
+/// The numbers of a job's tasks that run, are ready, are queued or are delayed.
 struct Counts {
     running: usize,
     ready: usize,
@@ -86,8 +87,8 @@ struct Counts {
 }
 
 impl Counts {
-    /// Reads the counts of one job in the order in which a task moves: first of queued, then of running, then of delayed or busy
-    /// tasks. So a task that starts, or waits for its next attempt, meanwhile may be counted twice, but is never missed.
+    /// Reads the counts of one job in the order in which a task moves: queued tasks, then running tasks, then delayed and busy
+    /// tasks. A task that moves on between two of these reads can be counted twice, but is never missed.
     fn of(job: JobPtr) -> Self {
         let queued = job.queue().len();
         let word = job.permits.load();
@@ -98,7 +99,7 @@ impl Counts {
         let delegate = usize::from(word.has(Flag::Blocked));
         let mut ready = job.ready_tasks(word) as usize;
         if queued + running + ready == 0 {
-            // If no task was found so far, counts the reservations: a task that moves from the queue to a deque has a
+            // If no task was found so far, the reservations are counted: a task that moves from the queue to a deque has a
             // reservation, and is not yet counted as busy.
             ready = word.ready() as usize;
         }
@@ -125,7 +126,7 @@ impl Counts {
         let running = word.running() as usize;
         let mut ready = busy.saturating_sub(running + delegates);
         if backlog + running + ready == 0 {
-            // If no task was found so far, counts the reservations, as `of` does.
+            // If no task was found so far, the reservations are counted, as `of` does.
             ready = reserved;
         }
         (Self { running, ready, backlog, delayed }, ended)
@@ -136,13 +137,13 @@ impl Counts {
         self.running + self.ready + self.backlog + self.delayed == 0
     }
 
-    /// Returns `self`, or counts with these delayed and ready tasks if no task was found.
+    /// Returns `self` if it has a task. Otherwise returns counts with only these delayed and ready tasks.
     fn or(self, delayed: usize, ready: usize) -> Self {
         if self.are_zero() { Self { delayed, ready, ..self } } else { self }
     }
 
-    /// Makes the job's statistics from the counts in `self` and in `ended`, the job's limit, and the most tasks that ran at
-    /// once.
+    /// Makes the statistics of `job` from the counts in `self` and in `ended`, and from the limit and the most running tasks of
+    /// `job`.
     fn with(self, job: JobPtr, ended: Ended) -> JobStats {
         let Self { running, ready, backlog, delayed } = self;
         let Ended { completed, panicked, cancelled } = ended;

@@ -14,16 +14,15 @@ use crate::task::plain::is_large;
 impl Job {
     /// Pushes a future and returns the handle of its task. Workers of the pool poll the future.
     ///
-    /// The future takes a permit before its first poll, and holds the permit until the future is ready, is cancelled or panics.
-    /// So a limit of 500 lets 500 futures be under way at once, even on 2 workers. A limit far above the number of workers is
-    /// the normal case. A future that is woken needs no further permit.
+    /// A pushed future takes a permit before its first poll, and holds the permit until the future is ready, is cancelled or
+    /// panics. So a limit of 500 lets 500 futures be under way at once, even on 2 workers. A future that is woken needs no
+    /// further permit.
     ///
-    /// While the future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), the future holds no
-    /// permit. So a future may await tasks of its own job. After such a wait the future re-acquires its permit ahead of the
-    /// queue.
+    /// While a pushed future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), it holds no permit.
+    /// So a future can await tasks of its own job. After such a wait the future re-acquires its permit ahead of the queue.
     ///
-    /// With a limit of 1, futures start in the order pushed, as closures do. If the job is closed or its pool has shut down, the
-    /// future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// If the limit is 1 throughout, futures start in the order pushed, as closures do. If the job is closed or its pool has
+    /// shut down, the future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Blocking
     ///
@@ -46,11 +45,11 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). There is one exception:
-    /// if the handle cancels a future that has not started, and the drop of the future panics, the handle returns
+    /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). But if the handle cancels
+    /// a future that has not started, and the drop of the future panics, the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
-    /// The call itself panics where [`spawn`](Self::spawn) does.
+    /// `spawn_future` itself panics where [`spawn`](Self::spawn) does.
     ///
     /// # Examples
     ///
@@ -150,23 +149,23 @@ impl Job {
     /// once as the limit allows. `input` is an iterator or a stream. Returns a [`Stream`](futures_core::Stream) of the results
     /// of the futures, in the order of the input.
     ///
-    /// No item is pulled before the first poll of the stream. Each poll of the stream pulls items until enough futures are
-    /// under way: as many as the least limit of the job and its ancestors, but at least 1. If none of these jobs has a limit,
-    /// 1,024 are enough. A future is under way until the stream has yielded its result.
+    /// The stream pulls no item before its first poll. Each poll pulls items until as many futures are under way as the least
+    /// limit of the job and its ancestors allows, but at least 1. If none of these jobs has a limit, 1,024 futures are under
+    /// way at once. A future is under way until the stream has yielded its result.
     ///
-    /// `f` runs on the thread that polls the stream. Put work for the pool into the future, not into `f`.
+    /// The closure `f` runs on the thread that polls the stream. Put work for the pool into the future, not into `f`.
     ///
-    /// Each item of the stream is a `Result`, as with [`spawn_future`](Self::spawn_future). If a future panics, its item is an
-    /// error, and the other futures continue. [`as_completed`](MapAsync::as_completed) yields results in the order in which
-    /// the futures end.
+    /// Each item of the stream is the `Result` of one future, as with [`spawn_future`](Self::spawn_future). If a future panics,
+    /// its item is an error, and the other futures continue. [`as_completed`](MapAsync::as_completed) yields results in the
+    /// order in which the futures end.
     ///
     /// # Cancellation
     ///
-    /// Dropping the stream cancels the futures under way, and no further input is pulled.
+    /// Dropping the stream cancels the futures under way. No further input is pulled.
     ///
-    /// After [`cancel`](Self::cancel) of the job no further input is pulled. The stream still yields the results that are
-    /// ready, and one [`Cancelled`](crate::JoinError::Cancelled) for each other item that was pulled. If the input was not at
-    /// its end, one more `Cancelled` follows. [`close`](Self::close) does not stop the stream.
+    /// After [`cancel`](Self::cancel) of the job the stream pulls no further input. It still yields the results that are ready,
+    /// and one [`Cancelled`](crate::JoinError::Cancelled) for each other item that was pulled. If the input was not at its end,
+    /// one more `Cancelled` follows. [`close`](Self::close) does not stop the stream.
     ///
     /// # Panics
     ///
@@ -223,7 +222,7 @@ impl Job {
     {
         match ticket {
             None => self.flight(future),
-            // The future is boxed, because an async block would store the future twice.
+            // The future is boxed, because the async block of `around_future` would store an unboxed future twice.
             Some(ticket) if ticket.lasts() => self.flight(ticket.around_future(Box::pin(future))),
             Some(ticket) => self.flight(release_at_start(ticket, future)),
         }

@@ -1,8 +1,8 @@
-//! Pushes into jobs with a capacity of 0: a task is pushed together with its permits. If a permit is missing, the push fails,
-//! or the pusher waits for the permits.
+//! Pushes into jobs with a capacity of 0. A task is pushed together with its permits. If no permit is free, the push fails or
+//! the pusher waits.
 //!
-//! A pusher that waits has a waiter in the job's queue, as a caller of `acquire` has. The pusher also adds the key under which
-//! it parks to the pool's list of blocked pushers. A thread that closes the job or the pool wakes the pushers of that list
+//! A pusher waits for permits with a waiter in the job's queue, as `acquire` does. The pusher also adds the key under which it
+//! parks to the pool's list of blocked pushers. A thread that closes the job or the pool wakes the pushers of that list
 //! (`full-1` to `close-2` of module `capacity`).
 
 use crate::api::acquire::Permit;
@@ -25,12 +25,11 @@ impl Job {
     }
 
     /// Acquires the permits of one task, and returns a ticket with these permits. Blocks until the permits are free. Inside a
-    /// task of the same pool, the call acquires no permit and does not block. The task that the caller pushes then waits in the
-    /// queue.
+    /// task of the same pool, the call does not block, and acquires no permit: the task that is pushed then waits in the queue.
     #[cold]
     #[track_caller]
     pub(super) fn take_handed_ticket(&self) -> Option<Ticket> {
-        // The call is written without a closure, so that a panic reports the caller's line.
+        // A closure is avoided here: a panic inside a closure would not report the caller's line.
         let handed = self.wait_for_permits();
         Ticket::of(self.ptr(), None, handed)
     }
@@ -76,8 +75,7 @@ impl Job {
     /// Pushes a task, with the permits `handed` if there are any. Cancels the task if the job or the pool does not accept it.
     pub(super) fn push_or_cancel_with(&self, handed: Option<Handed>, cell: CellPtr) {
         if handed.is_none() || !self.accepts() {
-            // `push_or_cancel` pushes the task without permits, or cancels the task. After that call the drop of `handed` gives
-            // the permits back.
+            // This call pushes the task without permits, or cancels it. The drop of `handed` then gives the permits back.
             return self.push_or_cancel(cell);
         }
         self.push_with(handed, cell);

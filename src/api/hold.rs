@@ -13,18 +13,18 @@ impl Job {
     /// itself is allowed to call this method. A later call can extend the hold-off, but never shortens it. The hold-off needs
     /// no thread and no worker: one timer serves the whole pool.
     ///
-    /// After this call has returned, no task of the job acquires a permit during the hold-off. There is one exception: a worker
-    /// that is between two tasks of the job, and still has a permit, may start one more task. Tasks that have begun
-    /// continue, even if they wait inside and re-acquire their permits during the hold-off.
+    /// After `hold_off` has returned, no task of the job acquires a permit during the hold-off. But a worker that is between
+    /// two tasks of the job, and still has a permit, can start one more task. Tasks that have begun continue, and can also
+    /// re-acquire their permits after a wait inside.
     ///
-    /// The hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all
-    /// three allow the start. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a
-    /// pause. A [closed](Self::close) job runs its accepted tasks after the hold-off. [`cancel`](Self::cancel) drops the
-    /// accepted tasks without waiting for the end of the hold-off.
+    /// A hold-off is independent of the [limit](Self::set_limit) and of a [pause](Self::pause): a task starts only if all three
+    /// allow the start. So [`resume`](Self::resume) does not end a hold-off, and the end of a hold-off does not end a pause.
+    /// After [`close`](Self::close) the accepted tasks run when the hold-off has ended. After [`cancel`](Self::cancel) they are
+    /// dropped without waiting for the end of the hold-off.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits until the hold-off has ended and the job's tasks have run.
     /// [`shutdown_now`](crate::Pool::shutdown_now) and [`shutdown_timeout`](crate::Pool::shutdown_timeout) drop the tasks of a
-    /// held-off job. After the end of its pool, no job is held off.
+    /// held-off job. When its pool has ended, a job is no longer held off.
     ///
     /// # Panics
     ///
@@ -107,9 +107,9 @@ impl Job {
 
     /// Replaces all the job's rates by `rates`, even while tasks run. An empty slice removes all rates.
     ///
-    /// After this call each start needs a token of each of the new rates, as with [`JobBuilder::rate`]. A worker that is
-    /// between two tasks of the job may still start one task by the old rates. Each new rate begins with as many tokens used up
-    /// as the old rate at the same index had used up. So a call grants no further burst. If a new rate has a
+    /// After `set_rates` each start needs a token of each of the new rates, as with [`JobBuilder::rate`]. A worker that is
+    /// between two tasks of the job can still start one task by the old rates. Each new rate begins with as many tokens used up
+    /// as the old rate at the same index had used up. So the call grants no further burst. If a new rate has a
     /// [gap](Rate::gap_after_end), the gap follows each task that starts after the call.
     ///
     /// [`JobBuilder::rate`]: crate::JobBuilder::rate
@@ -136,7 +136,7 @@ impl Job {
 
     /// Returns the time until which the job is held off, or `None` if the job is not held off.
     ///
-    /// Reports this job alone: if only an ancestor is held off, the method returns `None`.
+    /// `held_until` reports this job alone: if only an ancestor is held off, the method returns `None`.
     ///
     /// # Examples
     ///

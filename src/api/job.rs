@@ -1,9 +1,9 @@
 //! `Job`: the handle of a group of tasks with a limit.
 //!
-//! Other modules have the pushes (`push`), lazy input (`stream`, `futures`), scopes (`scope`), and waits (`wait`, `settle`).
-//! Modules `builder` and `children` make jobs. The state of a job is in `record`, with its parts `permits` and `queue`. Module
-//! `gate` changes both parts when tasks are pushed, start and end. Module `control` has the changes that users ask for, such as
-//! a new limit.
+//! Other modules of this folder have the methods of `Job`: pushes (`push`), lazy input (`stream`, `futures`), scopes (`scope`),
+//! and waits (`wait`, `settle`). Modules `builder` and `children` make jobs. The state of a job is in module `record`, with its
+//! parts `permits` and `queue`. Module `gate` changes this state when tasks are pushed, start and end. Module `control` changes
+//! it when users ask, for example for a new limit.
 
 use crate::job::gate::adapt;
 use crate::job::permits::{Flag, MOST};
@@ -14,7 +14,7 @@ use std::fmt;
 
 /// A group of tasks with a limit: at most that many of its tasks run at once.
 ///
-/// A job is a few words of memory: it needs no thread and no channel of its own. Dropping the last handle of a job does not
+/// A job needs no thread and no channel of its own, only a few words of memory. Dropping the last handle of a job does not
 /// cancel the job's tasks. [`Pool::job`](crate::Pool::job) makes a job. [`Pool::job_builder`](crate::Pool::job_builder) makes a
 /// job with a name, a parent or a capacity.
 ///
@@ -46,7 +46,7 @@ pub struct Job(pub(super) JobPtr);
 impl Job {
     /// The greatest limit: 2,097,150. Any greater number means no limit.
     ///
-    /// Even a job without a limit runs at most 2,097,151 tasks, futures and permits at once. Further tasks wait in the job's
+    /// A job without a limit still runs at most 2,097,151 tasks, futures and permits at once. Further tasks wait in the job's
     /// queue.
     ///
     /// # Examples
@@ -72,7 +72,7 @@ impl Job {
         Self(job)
     }
 
-    /// Wraps a handle that the job's record already counts. Dropping the returned `Job` subtracts that handle.
+    /// Makes a `Job` of a handle that the job's record already counts. Dropping the returned `Job` subtracts that handle.
     pub(crate) fn from_handle(job: JobPtr) -> Self {
         Self(job)
     }
@@ -110,14 +110,14 @@ impl Job {
 
     /// Sets the limit, up or down, while tasks run.
     ///
-    /// After this call has returned, no task of the job starts while `limit` or more of its tasks run, not even a task that was
-    /// ready before the call. Running tasks are not stopped: if more tasks run than the new limit allows, they continue
-    /// until they end. [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit
+    /// After `set_limit` has returned, no task of the job starts while `limit` or more of its tasks run, not even a task that
+    /// was ready before the call. Running tasks are not stopped: they continue until they end, even if more tasks run than the
+    /// new limit allows. [`settled`](Self::settled) tells when at most `limit` tasks run. A limit of 0 holds the job. A limit
     /// above [`MAX_LIMIT`](Self::MAX_LIMIT) means no limit.
     ///
-    /// Pending futures count as running, and continue. A task that has waited inside, in a join for example, needs a permit
-    /// before it continues. While the limit is 0, such a task waits for its permit. A [drain](crate::Pool::shutdown) of the
-    /// pool cancels a job whose limit is 0.
+    /// A lower limit does not stop pending futures, which count as running. A task that has waited inside, in a join for
+    /// example, needs a permit before it continues. While the limit is 0, such a task waits for its permit. A
+    /// [drain](crate::Pool::shutdown) of the pool cancels a job whose limit is 0.
     ///
     /// # Examples
     ///
@@ -135,11 +135,11 @@ impl Job {
         control::set_limit(self.0, control::limit_bits(limit));
     }
 
-    /// Pauses the job. After this call has returned, no task of the job, or of a job below it, starts.
+    /// Pauses the job. After `pause` has returned, no task of the job, or of a job below it, starts.
     ///
-    /// The limit stays as it is. Running tasks continue, as under a [limit](Self::set_limit) of 0. [`settled`](Self::settled)
-    /// tells when the last running task has ended. A single call of [`resume`](Self::resume) ends the pause, however often this
-    /// method was called. A [drain](crate::Pool::shutdown) of the pool cancels a paused job.
+    /// A pause leaves the limit as it is, and running tasks continue. [`settled`](Self::settled) tells when the last running
+    /// task has ended. One call of [`resume`](Self::resume) ends the pause, however often `pause` was called. A
+    /// [drain](crate::Pool::shutdown) of the pool cancels a paused job.
     ///
     /// # Examples
     ///
@@ -160,7 +160,7 @@ impl Job {
 
     /// Ends the pause of the job. Does nothing if the job is not paused.
     ///
-    /// If the pool begins to drain before this call has returned, the drain may still cancel the job because of the pause.
+    /// If the pool begins to drain before `resume` has returned, the drain can still cancel the job because of the pause.
     ///
     /// # Examples
     ///
@@ -179,7 +179,7 @@ impl Job {
 
     /// Returns true if the job is paused: [`pause`](Self::pause) was called, and [`resume`](Self::resume) was not called since.
     ///
-    /// The answer is a snapshot, and concerns this job alone: if only an ancestor is paused, this method returns false.
+    /// `is_paused` reports this job alone: if only an ancestor is paused, it returns false. The answer is a snapshot.
     /// [`explain`](Self::explain) names each job that keeps tasks from starting.
     ///
     /// # Examples
@@ -201,18 +201,18 @@ impl Job {
     /// Closes the job and all jobs below it, and drops all their tasks that have not started. A cancelled job never opens
     /// again.
     ///
-    /// The workers drop the tasks, so this call takes the same time for one task as for a million. The handle of a dropped task
-    /// returns [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
+    /// The workers drop the tasks of a cancelled job, so `cancel` takes the same time for one task as for a million. The handle
+    /// of a dropped task returns [`Cancelled`](crate::JoinError::Cancelled). After [`wait`](Self::wait),
     /// [`JobStats::cancelled`](crate::JobStats::cancelled) is exactly the number of dropped tasks.
     ///
-    /// Running closures continue, and can call [`is_cancelled`](crate::is_cancelled). Pending futures are dropped. If a
-    /// future is in its second or a later poll during the call, the poll ends before the future is dropped. The future's
-    /// handle returns `Cancelled`, even if that poll makes the future ready. A worker that is between two tasks may still
-    /// start one task of the job. A task that joins another task of the same job may still run that task inline.
+    /// After `cancel`, running closures continue, and can ask [`is_cancelled`](crate::is_cancelled). Pending futures are
+    /// dropped. A future that is in its second or a later poll during the call is dropped after that poll. Its handle returns
+    /// `Cancelled`, even if that poll makes it ready. A worker that is between two tasks can still start one task of the job. A
+    /// task that joins another task of the same job can still run that task inline.
     ///
-    /// A destructor of a dropped task's capture is allowed to wait, as a task is: a spare worker replaces the worker during the
-    /// wait. If destructors wait for each other in a chain, each of them needs a thread. A wait panics if it would block the
-    /// pool's [last thread](crate::PoolBuilder::max_spare_workers).
+    /// The destructors of a dropped task's captures are allowed to wait, as a task is: a spare worker replaces the worker
+    /// during the wait. If destructors wait for each other in a chain, each of them needs a thread. A wait panics if it would
+    /// block the pool's [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -234,7 +234,7 @@ impl Job {
     /// Drops every waiting task of the job and of all jobs below it. The jobs stay open: tasks that are pushed after the call
     /// run.
     ///
-    /// The call takes the waiting tasks out of their queues. The workers then drop these tasks, as after a
+    /// `clear` takes the waiting tasks out of their queues. The workers then drop these tasks, as after a
     /// [`cancel`](Self::cancel). The handle of a dropped task returns [`Cancelled`](crate::JoinError::Cancelled). After
     /// [`wait`](Self::wait), [`JobStats::cancelled`](crate::JobStats::cancelled) is exactly the number of dropped tasks. If the
     /// job has a [`capacity`](crate::JobBuilder::capacity), a slot is free again when a worker has dropped the slot's task.
@@ -249,14 +249,13 @@ impl Job {
     /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), or a blocked pusher | nothing: it keeps waiting |
     /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | nothing: an item becomes a task only when it is pulled |
     ///
-    /// Usually at most as many tasks of a job are ready as the pool has workers, or 2 in a pool of one worker. If the limit
-    /// leaves a permit for every worker, more tasks can be ready: each worker then takes up to 16 tasks out of the queue at
-    /// once, and a task that is pushed inside a task of the same job never enters the queue.
+    /// `clear` does not drop ready tasks. Usually at most as many tasks of a job are ready as the pool has workers, or 2 in a
+    /// pool of one worker. If the limit leaves a permit for every worker, more tasks can be ready: each worker then takes up to
+    /// 16 tasks out of the queue at once, and a task that is pushed inside a task of the same job never enters the queue.
     ///
-    /// A task that another thread pushes or moves during the call is either dropped or runs. For example, another thread can
-    /// move a task of a job below to the queue of an ancestor during the call.
+    /// A task that another thread pushes or moves to another queue during `clear` is either dropped or runs.
     ///
-    /// The time that the call takes grows with the number of dropped tasks. If another thread has an unfinished push, the call
+    /// The time that `clear` takes grows with the number of dropped tasks. If another thread has an unfinished push, `clear`
     /// waits until that push has ended.
     ///
     /// # Examples
@@ -282,10 +281,10 @@ impl Job {
     /// Closes the job and all jobs below it: these jobs refuse new tasks, and run the accepted tasks. A closed job never opens
     /// again.
     ///
-    /// After this call [`spawn`](Self::spawn) returns handles that report [`Cancelled`](crate::JoinError::Cancelled).
+    /// After `close`, [`spawn`](Self::spawn) returns handles that report [`Cancelled`](crate::JoinError::Cancelled).
     /// [`execute`](Self::execute) drops each closure and counts it as cancelled. [`try_spawn`](Self::try_spawn) and
-    /// [`try_execute`](Self::try_execute) give the closure back. If a thread waits for a slot of the job during the call, its
-    /// push is refused in the same way.
+    /// [`try_execute`](Self::try_execute) give the closure back. The push of a thread that waits for a slot of the job is
+    /// refused in the same way.
     ///
     /// # Examples
     ///
@@ -304,7 +303,7 @@ impl Job {
 
     /// Returns true if the job or one of its ancestors was closed or cancelled.
     ///
-    /// A shutdown of the pool alone does not make this method return true, although the pool's jobs then refuse tasks.
+    /// `is_closed` does not tell whether the pool has shut down. The jobs of such a pool also refuse tasks.
     ///
     /// # Examples
     ///

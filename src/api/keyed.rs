@@ -23,21 +23,21 @@ type Make<K> = dyn Fn(&K, JobBuilder) -> JobBuilder + Send + Sync;
 /// A key is *idle* if no task of its job waits or runs, and no handle, [`Permit`](crate::Permit) or child of its job exists.
 /// [`evict_idle`](Self::evict_idle) drops all idle keys, for example after a burst of keys.
 ///
-/// A look-up that makes a key also drops some idle keys. So the library needs no thread and no pass over all keys. The keys are
-/// divided into 64 parts. The look-up drops the idle keys of the part to which the new key belongs, if that part has at least 8
-/// keys, and at least twice as many keys as after the last drop.
+/// A look-up of a new key also drops some idle keys, so no thread has to look for idle keys. The keys are divided into 64
+/// parts. The look-up drops the idle keys of the new key's part, if that part has at least 8 keys, and at least twice as many
+/// keys as after the last drop.
 ///
-/// The next look-up of a dropped key makes a new job. So an idle key is not dropped if its job differs from a new job:
+/// A key is not dropped if its job differs from a new job, because the next look-up of a dropped key makes a new job:
 ///
-/// - The key is kept if the [limit](Job::set_limit) or the [rates](Job::set_rates) of its job were changed, or if its job is
-///   [paused](Job::pause) or [held off](Job::hold_off).
-/// - The key is kept while a part of a [rate](JobBuilder::rate) of its job is used up. The tokens of the rate come back with
-///   time.
-/// - The key is kept if its job is [closed](Job::close) or cancelled, and the parent is neither.
+/// - An idle key is kept if the [limit](Job::set_limit) or the [rates](Job::set_rates) of its job were changed, or if its job
+///   is [paused](Job::pause) or [held off](Job::hold_off).
+/// - An idle key is kept while a part of a [rate](JobBuilder::rate) of its job is used up. The tokens of the rate come back
+///   with time.
+/// - An idle key is kept if its job is [closed](Job::close) or cancelled, and the parent is neither.
 ///
-/// When a key is dropped, the [adaptive](JobBuilder::adaptive) limit of its job is forgotten, even if [`Job::set_limit`] has
-/// set that limit. The figures of the job's [`Job::stats`] are lost. [`Job::stats_with_children`] of the [parent](Self::parent)
-/// still includes them.
+/// When a key is dropped, the library forgets the [adaptive](JobBuilder::adaptive) limit of its job, even if [`Job::set_limit`]
+/// has set that limit. The figures of the job's [`Job::stats`] are lost, but [`Job::stats_with_children`] of the
+/// [parent](Self::parent) still includes them.
 ///
 /// # Examples
 ///
@@ -70,7 +70,7 @@ struct Inner<K> {
 impl<K: Hash + Eq> Keyed<K> {
     /// Returns the job of a key. Makes the job if there is none. While the returned handle exists, the key is not dropped.
     ///
-    /// The call takes one of 64 locks. So look-ups of different keys seldom wait for each other.
+    /// A look-up takes one of 64 locks, so look-ups of different keys seldom wait for each other.
     ///
     /// # Panics
     ///
@@ -130,8 +130,8 @@ impl<K: Hash + Eq> Keyed<K> {
 
     /// Removes a key, even if it is in use or its job was changed. Returns the key's job.
     ///
-    /// The next look-up of the key makes a new job. Tasks of the removed job still run, and may run beside tasks of the new
-    /// job.
+    /// The next look-up of the removed key makes a new job. Tasks of the removed job still run, and can run beside tasks of the
+    /// new job.
     ///
     /// # Examples
     ///
@@ -174,7 +174,7 @@ impl<K: Hash + Eq> Keyed<K> {
 
     /// Calls `see` for each key and its job. `see` is allowed to call methods of this `Keyed`.
     ///
-    /// The call may leave out a key that is made or dropped during the call. `K::clone` runs under a lock, so it must not use
+    /// `for_each` can leave out a key that is made or dropped during the call. `K::clone` runs under a lock, so it must not use
     /// this `Keyed`.
     ///
     /// # Examples
@@ -262,10 +262,10 @@ impl JobBuilder {
     /// Builds the job, and returns it as the parent of one job for each key. `make` configures the job of a key when that job
     /// is made.
     ///
-    /// `make` receives the key, and a builder whose parent is this job. If two threads look up a new key at once, `make` may be
-    /// called twice. One of the two new jobs is then dropped.
+    /// The closure `make` receives the key, and a builder whose parent is this job. If two threads look up a new key at once,
+    /// `make` can be called twice. One of the two new jobs is then dropped.
     ///
-    /// The implementations of `Hash` and `Eq` for `K` run under a lock, so they must not use the [`Keyed`].
+    /// `K`'s implementations of `Hash` and `Eq` must not use the [`Keyed`], because they run under a lock.
     ///
     /// # Panics
     ///

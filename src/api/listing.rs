@@ -10,8 +10,8 @@ impl Job {
     /// Returns the children of this job that are alive, in no particular order. The jobs of keys are not included:
     /// [`Keyed::for_each`](crate::Keyed::for_each) lists these.
     ///
-    /// A child is alive while it has a handle or a task. The list is a snapshot: children may be made and dropped during the
-    /// call. Each returned handle keeps its job alive.
+    /// A child is alive while it has a handle or a task. Other threads can make and drop children during the call, so the
+    /// returned list can be out of date. Each returned handle keeps its job alive.
     ///
     /// # Examples
     ///
@@ -32,12 +32,12 @@ impl Pool {
     /// Returns the jobs of this pool that have a name, or that have waiting tasks, in no particular order. The jobs of keys are
     /// not included: [`Keyed::for_each`](crate::Keyed::for_each) lists these.
     ///
-    /// A job is returned only while it has a handle or a task. The list is a snapshot: jobs may be made and dropped during the
-    /// call. Each returned handle keeps its job alive.
+    /// A job is returned only while it has a handle or a task. Other threads can make and drop jobs during the call, so the
+    /// returned list can be out of date. Each returned handle keeps its job alive.
     ///
     /// A job without a name is returned only if it has waiting tasks, and one of these is true: the job has a parent or a
-    /// child, the job is paused, or its limit is 0. The pool keeps no list of other jobs without a name, because each such job
-    /// would have to pay for the list.
+    /// child, is paused, or has a limit of 0. The pool keeps no list of all other jobs without a name, because such a list
+    /// would slow down each of these jobs.
     ///
     /// # Examples
     ///

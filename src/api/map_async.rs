@@ -1,4 +1,4 @@
-//! `map_async`: a stream of the results of futures. The input is pulled lazily.
+//! `map_async`: a stream of the results of futures. The stream pulls its input lazily.
 
 use crate::api::job::Job;
 use crate::error::JoinError;
@@ -119,14 +119,14 @@ impl<I: Iterator> Stream for Iter<I> {
     }
 }
 
-/// The input, the closure that makes a future of each item, and the job of these futures.
+/// The input of a stream, the closure that makes a future of each item, and the job that runs the futures.
 struct Pull<S, F> {
     job: Job,
     /// The rest of the input. `None` after the end of the input, or if the rest was dropped.
     input: Option<Pin<Box<S>>>,
     f: F,
-    /// True if the rest of the input was dropped because the job or the pool accepts no more of it, and the stream has not
-    /// yielded the one `Cancelled` for that rest yet.
+    /// True if the rest of the input was dropped because the job was cancelled or its pool has shut down. False again when the
+    /// stream has yielded the one `Cancelled` for that rest.
     cut_off: bool,
 }
 
@@ -166,8 +166,8 @@ where
         if room == usize::MAX { WITHOUT_LIMIT } else { room.max(1) }
     }
 
-    /// Returns what the stream yields when no future is under way. If the rest of the input was dropped, that is one
-    /// `Cancelled`, and then the end of the stream. Returns `Pending` if the input may have more items.
+    /// Returns what the stream yields when no future is under way: `Cancelled` once if the rest of the input was dropped,
+    /// `Pending` if the input can have more items, and otherwise the end.
     fn at_rest(&mut self) -> Poll<Option<Result<T, JoinError>>> {
         if std::mem::take(&mut self.cut_off) {
             return Poll::Ready(Some(Err(JoinError::Cancelled)));
@@ -243,8 +243,8 @@ impl<S, F, T> MapAsync<S, F, T> {
     pub fn as_completed(self) -> MapAsyncAsCompleted<S, F, T> {
         let under_way: BTreeMap<_, _> = (0..).zip(self.under_way).collect();
         let finished = Arc::new(Finished::default());
-        // The list `finished` begins with the numbers of all futures under way. So the first poll of the new stream polls each
-        // future's handle with a waker.
+        // All futures under way are added to the list `finished`. So the first poll of the new stream polls each future's
+        // handle, and registers a waker there.
         finished.lock().numbers.extend(under_way.keys());
         let pulled = under_way.len() as u64;
         MapAsyncAsCompleted { pull: self.pull, under_way, pulled, finished }
@@ -303,8 +303,8 @@ impl Finished {
     }
 }
 
-/// The waker of one future of a stream. When it is woken, it adds the future's number to the list `finished`, and wakes the
-/// task that polls the stream.
+/// The waker of one future of a stream. A wake-up adds the future's number to the list `finished`, and wakes the task that
+/// polls the stream.
 struct Bell {
     number: u64,
     finished: Arc<Finished>,
@@ -345,7 +345,7 @@ pub struct MapAsyncAsCompleted<S, F, T> {
 
 impl<S, F, T> MapAsyncAsCompleted<S, F, T> {
     /// Polls the handle of the future with the number `number`. Returns the future's result if the future has ended. Otherwise
-    /// the number is added to the list `finished` when the future ends.
+    /// the end of the future will add the number to the list `finished`.
     fn look(&mut self, number: u64) -> Option<Result<T, JoinError>> {
         let task = self.under_way.get_mut(&number)?;
         let bell = Waker::from(Arc::new(Bell { number, finished: self.finished.clone() }));
@@ -372,8 +372,7 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        // The waker must be stored before the handles are polled. Otherwise a future that ends between these two steps would
-        // wake no task.
+        // The waker must be stored before the handles are polled. Otherwise a future that ends in between would wake no task.
         let waker = cx.waker().clone();
         let before = this.finished.lock().reader.replace(waker);
         drop(before);

@@ -21,12 +21,12 @@ const WAIT: &str = "tollgate.job.task.wait";
 /// | `tollgate.job.task.completed` | counter | tasks that returned |
 /// | `tollgate.job.task.wait` | histogram | seconds from the push to the start, of a [timed](crate::JobBuilder::timed) job |
 ///
-/// Each figure has the label `job` with the job's name, or with an empty text if the job has no name. Jobs with the same name
-/// overwrite each other's figures, so give jobs different names. The library keeps only the [bucket](crate::Histogram::buckets)
-/// of each wait, and publishes the greatest time of that bucket as the wait.
+/// Each figure has the label `job`, whose value is the job's name, or an empty text if the job has no name. Jobs with the same
+/// name overwrite each other's figures, so give jobs different names. Waits are rounded up: the library keeps only the
+/// [bucket](crate::Histogram::buckets) of each wait, and publishes the greatest time of that bucket.
 ///
-/// Tasks pay nothing, because only [`publish`](Self::publish) reads the figures. Call `publish` before each scrape, or at
-/// intervals. [`Pool::jobs`](crate::Pool::jobs) returns the jobs with a name. Needs the feature `metrics`.
+/// Metrics cost the tasks nothing, because only [`publish`](Self::publish) reads the figures. Call `publish` before each
+/// scrape, or at intervals. [`Pool::jobs`](crate::Pool::jobs) returns the jobs with a name. Needs the feature `metrics`.
 ///
 /// # Examples
 ///
@@ -42,12 +42,13 @@ const WAIT: &str = "tollgate.job.task.wait";
 #[derive(Debug)]
 pub struct JobMetrics {
     job: Job,
-    /// The waits that earlier calls of `publish` have published. `None` before the first call.
+    /// The histogram of the waits that were published so far. `None` before the first call of `publish`.
     wait: Option<Histogram>,
 }
 
 impl JobMetrics {
-    /// Describes the figures to the program's recorder, and publishes none. Keeps a handle of the job.
+    /// Makes the metrics of `job`, and keeps a handle of it. Describes the figures to the program's recorder, but publishes no
+    /// figure yet.
     ///
     /// # Panics
     ///

@@ -1,5 +1,4 @@
-//! `Pool`: the handle of a pool, with the calls that shut it down. The drop of the `Pool` drains the pool, and then ends the
-//! workers.
+//! `Pool`: the handle of a pool, with the calls that shut it down.
 
 use crate::api::builder::JobBuilder;
 use crate::api::children;
@@ -20,20 +19,19 @@ use std::time::Duration;
 /// A pool of worker threads that runs the tasks of any number of jobs.
 ///
 /// Tasks are pushed into the jobs of the pool. A handle of a job is cheap to clone and to pass around. The `Pool` itself cannot
-/// be cloned: the code that owns the `Pool` shuts it down or drops it.
+/// be cloned: one owner shuts it down or drops it.
 ///
-/// A child process of `fork` has none of the workers. In the child process, a task that is pushed into this pool never runs,
-/// and dropping the pool does nothing. A call that would wait for this pool panics. But after the child process has made a pool
-/// of its own, some of these calls wait forever instead of panicking. So the child process must not wait for tasks of its
-/// parent process's pools.
+/// A child process of `fork` has none of the pool's workers. In the child process, a task that is pushed into this pool never
+/// runs, and dropping the pool does nothing. A call that would wait for this pool panics, or waits forever if the child process
+/// has made a pool of its own. So the child process must not wait for tasks of its parent process's pools.
 ///
 /// Dropping the pool [drains](Self::shutdown) it: the drop returns when all tasks that can run have ended. If one of the pool's
 /// own tasks drops the pool, the drop starts the drain and returns at once. The workers then end by themselves.
 ///
-/// The drop of the pool blocks its thread. If a task of the pool needs that thread to continue, the drop never returns: the
-/// drop waits for the task, and the task waits for the thread. An example is a future that waits for a timer of a runtime,
-/// if the blocked thread is the only thread of that runtime. In async code await [`shutdown_async`](Self::shutdown_async)
-/// before the drop, or call [`shutdown_background`](Self::shutdown_background), which never blocks.
+/// The drop of a pool blocks its thread. If a task of the pool needs that thread, the drop never returns: the drop waits for
+/// the task, and the task waits for the thread. For example, the task is a future that waits for a timer of a runtime, and the
+/// blocked thread is the only thread of that runtime. In async code await [`shutdown_async`](Self::shutdown_async) before the
+/// drop, or call [`shutdown_background`](Self::shutdown_background), which never blocks.
 ///
 /// # Examples
 ///
@@ -49,8 +47,7 @@ use std::time::Duration;
 pub struct Pool {
     pub(super) shared: PoolPtr,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
-    /// True after a shutdown that does not wait for the remaining tasks. If true, the drop of the pool does not wait for these
-    /// tasks.
+    /// True after a shutdown that does not wait for the remaining tasks. The drop of the pool then does not wait for them.
     pub(super) abandoned: AtomicBool,
     /// The manual clock of the pool, if the pool was built with one.
     pub(super) clock: Option<ManualClock>,
@@ -132,15 +129,14 @@ impl Pool {
 
     /// Drains the pool: waits until all tasks that can run have ended, and then ends the workers.
     ///
-    /// From the call on, the pool refuses pushes from threads that run none of its tasks. Tasks of the pool can still push
-    /// while the pool drains. If a job is paused or has a limit of 0, the job and all jobs below it are
-    /// [cancelled](Job::cancel) at once, even if the pause or the limit is set during the drain. The drain waits for delayed
-    /// tasks. A second call of this method does nothing.
+    /// A draining pool refuses pushes, except those from its own tasks. If a job is paused or has a limit of 0, the job and all
+    /// jobs below it are [cancelled](Job::cancel) at once, even if the pause or the limit is set during the drain. The drain
+    /// waits for delayed tasks. A second call of `shutdown` does nothing.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the last worker has ended. If the caller is a task of another pool, that task keeps its
-    /// permit and its worker during the call. Such a task should make the call inside [`blocking`](crate::blocking).
+    /// Parks the calling thread until the last worker has ended. A caller that is a task of another pool keeps its permit and
+    /// its worker during the call. Such a task should make the call inside [`blocking`](crate::blocking).
     ///
     /// # Panics
     ///
@@ -167,11 +163,10 @@ impl Pool {
     /// Drops all tasks that have not started, waits for the running tasks, and then ends the workers. Returns the number of
     /// dropped tasks.
     ///
-    /// The returned number includes tasks that an earlier call dropped, and pushes that were refused after that call. The
-    /// number does not include a task that a thread outside the pool pushes during this call and drops after the call has
-    /// returned.
+    /// The returned number includes tasks that earlier shutdowns have dropped, and pushes that were refused after them. A task
+    /// that a thread outside the pool pushes during this call might not be included.
     ///
-    /// Pending futures are dropped, and the returned number includes them. A running closure can ask
+    /// Pending futures are dropped, and count in the returned number. A running closure can ask
     /// [`is_cancelled`](crate::is_cancelled) whether it should end early.
     ///
     /// # Blocking
@@ -205,11 +200,11 @@ impl Pool {
     /// Drains the pool for at most `timeout`. If the drain takes longer, drops all tasks that have not started and all pending
     /// futures, and returns an error with the numbers of tasks and futures that had not ended.
     ///
-    /// After the time-out the running tasks end by themselves. Neither this call nor the pool's drop waits for them. So this
-    /// call returns even if a task never ends or a future is never woken.
+    /// After the time-out, tasks that still run end by themselves. Neither this call nor the drop of the pool waits for them.
+    /// So this call returns even if a task never ends or a future is never woken.
     ///
-    /// If a task waits for a permit that a running task holds, the waiting task is dropped when the running task ends. The
-    /// handle of the dropped task then returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// A queued task whose permit a running task still holds at the time-out is dropped when the running task ends. The handle
+    /// of the dropped task then returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Errors
     ///
@@ -217,7 +212,7 @@ impl Pool {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until the pool is drained, or until `timeout` is over. Inside a task of another pool, that task
+    /// Parks the calling thread until the pool is drained, or until `timeout` is over. A caller that is a task of another pool
     /// keeps its permit and its worker during the call, as with [`shutdown`](Self::shutdown).
     ///
     /// # Panics
@@ -235,7 +230,7 @@ impl Pool {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     ///
-    /// A shutdown while a future is pending that is never woken:
+    /// A shutdown with a future that is never woken:
     ///
     /// ```
     /// # #[cfg(feature = "futures")] {
@@ -282,7 +277,8 @@ impl Pool {
     fn join_workers(&self) {
         self.shared.shared().wait_ended(None);
         for thread in self.take_threads() {
-            // The result is ignored. A worker's thread does not panic, because it catches each panic of user code.
+            // The result of `join` is ignored: the thread of a worker does not panic, because it catches each panic of user
+            // code.
             let _ = thread.join();
         }
         self.shared.shared().timer.join();
@@ -305,9 +301,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.shared.shared().is_in_child() {
-            // This process is the child process of a `fork`. A thread of the parent process may have held a lock during the
-            // fork, and in the child process no thread releases that lock. So the child process does not touch the pool's
-            // memory.
+            // This process is the child process of a `fork`. A thread of the parent process may have held a lock at the fork,
+            // and no thread of this process releases that lock. So this process does not touch the pool's memory.
             return;
         }
         control::drain(self.shared.shared());

@@ -12,7 +12,7 @@ use crate::worker::spares::{may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
 
-/// The greatest number of workers of a pool. The word of [`Sleep`](crate::base::sleep::Sleep) cannot count more.
+/// The greatest number of workers of a pool, which is the most that the word of [`Sleep`](crate::base::sleep::Sleep) can count.
 const MOST_WORKERS: usize = (1 << 15) - 1;
 
 /// The smallest stack of a worker in bytes.
@@ -20,8 +20,8 @@ const LEAST_STACK: usize = 64 << 10;
 
 /// Configures and starts a pool. Returned by [`Pool::builder`].
 ///
-/// The pool drops the closures of this builder when the pool's last thread has ended, even if [`Job`](crate::Job) handles
-/// remain.
+/// The closures that are given to this builder are dropped when the pool's last thread has ended, even if [`Job`](crate::Job)
+/// handles remain.
 ///
 /// # Examples
 ///
@@ -56,8 +56,8 @@ impl PoolBuilder {
 
     /// Sets the number of workers, which are the threads that run tasks. The number must be from 1 to 32,767.
     ///
-    /// Without this call there is one worker for each available core. This default suits tasks that compute. If tasks block on
-    /// sockets, disks or locks, set as many workers as tasks block at once.
+    /// Without this call the pool has one worker for each available core. This default suits tasks that compute. If tasks block
+    /// on sockets, disks or locks, set as many workers as tasks block at once.
     ///
     /// # Examples
     ///
@@ -74,8 +74,8 @@ impl PoolBuilder {
     /// Names the pool's threads. `name` receives the index of a thread, and returns the thread's name. Without this call the
     /// names are `tollgate-0` and so on.
     ///
-    /// Workers have the indices from 0 on, and [spare workers](Self::max_spare_workers) have the following indices. If `name`
-    /// panics for a spare worker, or returns a name with a nul byte, the spare worker is named `tollgate-` and its index.
+    /// Workers have the indices from 0 on. [Spare workers](Self::max_spare_workers) have greater indices. If `name` panics for
+    /// a spare worker, or returns a name with a nul byte, the spare worker is named `tollgate-` and its index.
     ///
     /// # Panics
     ///
@@ -97,8 +97,8 @@ impl PoolBuilder {
     /// Sets the size of each thread's stack in bytes. Without this call the size is the platform's default.
     ///
     /// A size below 64 KiB is raised to 64 KiB, because the pool and the report of a panic need that much. A task that
-    /// overflows its stack aborts the process, as on any thread. A joined task may run on the stack of the joining task. Up to
-    /// 32 tasks may run inside one another in this way.
+    /// overflows its stack aborts the process, as on any thread. A joined task can run inline on the stack of the joining task,
+    /// up to 32 tasks inside one another.
     ///
     /// # Examples
     ///
@@ -120,9 +120,9 @@ impl PoolBuilder {
     /// Sets a hook that each thread of the pool calls once, before the thread's first task. The hook receives the thread's
     /// index.
     ///
-    /// Each [spare worker](Self::max_spare_workers) calls the hook, too, with an index that follows those of the workers. If
-    /// the hook panics, the thread ignores the panic and runs tasks. A wait for a task or a job of any pool panics inside the
-    /// hook, because the wait would block a worker that may have to run that task.
+    /// Each [spare worker](Self::max_spare_workers) calls the start hook, too, with an index above those of the workers. If the
+    /// hook panics, the thread ignores the panic and runs tasks. The hook must not wait for a task or a job of any pool: such a
+    /// wait panics.
     ///
     /// # Examples
     ///
@@ -146,7 +146,7 @@ impl PoolBuilder {
 
     /// Sets a hook that each thread of the pool calls once, after the thread's last task. The hook receives the thread's index.
     ///
-    /// A spare worker calls the hook when it ends, which may be long before the pool ends. If the hook panics, the thread
+    /// A spare worker calls the stop hook when it ends, which can be long before the pool ends. If the hook panics, the thread
     /// ignores the panic and ends.
     ///
     /// # Examples
@@ -173,7 +173,7 @@ impl PoolBuilder {
     /// Sets a hook that a worker calls when a task panics that was pushed by [`execute`](crate::Job::execute). The hook
     /// receives the payload of the panic, because such a task has no handle that returns the payload.
     ///
-    /// If the hook itself panics, the worker ignores that panic and runs the next task.
+    /// If this hook itself panics, the worker ignores that panic and runs the next task.
     ///
     /// # Examples
     ///
@@ -201,19 +201,18 @@ impl PoolBuilder {
     /// Sets the greatest number of *spare workers* at once. A spare worker is a thread that replaces a worker whose task waits.
     /// The number must be from 0 to 16,383.
     ///
-    /// Without this call the number is 16,383. If a task waits in `join`, `wait` or `scope` and no spare worker is idle, the
-    /// pool starts a spare worker. A spare worker ends after five idle seconds. Each spare worker takes some 20 KiB of memory,
-    /// and address space for its stack. 1,000 tasks that wait at once need 1,000 spare workers.
+    /// Without this call a pool has up to 16,383 spare workers. If a task waits in `join`, `wait` or `scope` and no spare
+    /// worker is idle, the pool starts one. 1,000 tasks that wait at once need 1,000 spare workers. Each takes some 20 KiB of
+    /// memory, and address space for its stack. A spare worker ends after five idle seconds.
     ///
-    /// If all spare workers are in use, or if the platform starts no further thread, a task can still wait. But its worker is
-    /// not replaced until another thread of the pool is free. Only the pool's last thread must not wait: the wait panics if all
-    /// other threads of the pool wait inside tasks. A thread counts as waiting until its task has its permits back. A thread
-    /// inside [`blocking`](crate::blocking) counts as waiting if a spare worker replaces it. A thread that blocks in another
-    /// way does not count as waiting.
+    /// If no further spare worker can be started, a task can still wait, but its worker is not replaced until another thread of
+    /// the pool is free. Only the pool's last thread must not wait: a wait panics if all other threads of the pool wait inside
+    /// tasks. A thread counts as waiting until its task has its permits back. A thread inside [`blocking`](crate::blocking)
+    /// counts as waiting if a spare worker replaces it. A thread that blocks in another way does not count as waiting.
     ///
-    /// In two cases the pool starts one more spare worker, and the wait does not panic. One case is the end of a
-    /// [`scope`](crate::Job::scope), which must wait for its tasks. The other case is a task that has run a task of another job
-    /// inline, and does not re-acquire its own permit at once.
+    /// In two cases the pool starts one spare worker above the greatest number, so that a wait does not panic. One case is the
+    /// end of a [`scope`](crate::Job::scope), which must wait for its tasks. The other case is a task that has run a task of
+    /// another job inline, and does not re-acquire its own permit at once.
     ///
     /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256 spare workers. With
     /// 256 or more, the call blocks its worker.
@@ -238,7 +237,8 @@ impl PoolBuilder {
 
     /// Sets a clock that a test moves. The delays, hold-offs, rates and deadlines of the pool's jobs then count by this clock.
     ///
-    /// Without this call the pool uses the real time.
+    /// Without this call the pool uses the real time. A test can set a [`ManualClock`](crate::ManualClock) to decide when times
+    /// pass.
     ///
     /// # Examples
     ///
@@ -296,8 +296,7 @@ impl PoolBuilder {
         if spares > MOST_SPARES {
             return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
         }
-        // Calls the user's closure for all names before the first thread is started. So if the closure panics, no thread must
-        // be ended.
+        // All names are made before the first thread is started. So if the user's closure panics, no thread must be ended.
         let names: Vec<String> = (0..workers).map(&self.hooks.name).collect();
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
@@ -319,7 +318,8 @@ impl PoolBuilder {
             match builder.spawn(move || run::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    // Subtracts the workers that could not be started, so that the drop of the pool does not wait for them.
+                    // The workers that could not be started are subtracted, so that the drop of the pool does not wait for
+                    // them.
                     shared.shared().give_up_workers(workers - index);
                     shared.disown((workers - index) as u64);
                     drop(Pool {

@@ -16,9 +16,8 @@ use crate::worker::context::Context;
 impl Job {
     /// Pushes a task and returns its handle.
     ///
-    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit
-    /// no order is promised. A worker takes up to 16 tasks at once. Another worker can start a later task before one of
-    /// these 16 tasks.
+    /// If the job's limit is 1 throughout, tasks that one thread pushes start in the order pushed. With a higher limit no order
+    /// is promised, because each worker takes up to 16 tasks out of the queue at once.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled). A draining pool still accepts pushes from its own tasks.
@@ -27,9 +26,9 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Inside a task of the
-    /// same pool the push never blocks, and can exceed the capacity. If the caller is a task of another pool, that task
-    /// holds no permit while it is blocked.
+    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Inside a task of the same
+    /// pool the push never blocks, and can exceed the capacity. A caller that is a task of another pool holds no permit while
+    /// it is blocked.
     ///
     /// # Cancellation
     ///
@@ -38,8 +37,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Panics if the caller is a task of another pool, the call must block, and all threads of that pool would then be
-    /// [blocked](crate::PoolBuilder::max_spare_workers).
+    /// Panics if the caller is a task of another pool, and the call would block the [last
+    /// thread](crate::PoolBuilder::max_spare_workers) of that pool.
     ///
     /// # Examples
     ///
@@ -124,9 +123,9 @@ impl Job {
 
     /// Pushes a task without a handle and without a result. This is the cheapest way to push.
     ///
-    /// Tasks start in the same order as with [`spawn`](Self::spawn). If the task panics, the pool counts the panic, and
-    /// calls [`on_panic`](crate::PoolBuilder::on_panic) with the payload of the panic. If the job is closed or its pool has
-    /// shut down, the closure is dropped and counted as cancelled.
+    /// Tasks of `execute` start in the same order as with [`spawn`](Self::spawn). If the task panics, the pool counts the
+    /// panic, and calls [`on_panic`](crate::PoolBuilder::on_panic) with the payload of the panic. If the job is closed or its
+    /// pool has shut down, the closure is dropped and counted as cancelled.
     ///
     /// # Blocking
     ///
@@ -171,7 +170,7 @@ impl Job {
     /// Pushes a task as [`spawn`](Self::spawn) does. If the job refuses the task, returns the closure as an error. Never
     /// blocks.
     ///
-    /// [`stats`](Self::stats) do not count a task that the job refused.
+    /// A refused task is not counted in [`stats`](Self::stats).
     ///
     /// # Errors
     ///
@@ -214,7 +213,7 @@ impl Job {
     /// Pushes a task as [`execute`](Self::execute) does. If the job refuses the task, returns the closure as an error.
     /// Never blocks.
     ///
-    /// [`stats`](Self::stats) do not count a task that the job refused.
+    /// A refused task is not counted in [`stats`](Self::stats).
     ///
     /// # Errors
     ///
@@ -253,7 +252,7 @@ impl Job {
         Ok(())
     }
 
-    /// Returns true if a push by this thread is accepted now: the job must be open, and its pool must accept the push.
+    /// Returns true if the job and its pool accept a push by this thread now.
     #[inline]
     pub(crate) fn accepts(&self) -> bool {
         if control::is_closed(self.0) {

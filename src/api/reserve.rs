@@ -1,11 +1,11 @@
 //! Slots that are reserved before their tasks exist: `Job::reserve` and `Job::spawn_async`, for callers that must not block.
 //!
-//! A future waits for a slot by the protocol of module `capacity`, as a blocked pusher does. The wait ends when the
-//! future has a slot or is dropped. A thread that releases a slot wakes one pusher. The woken pusher might be a future
-//! that no longer needs the slot. So at the end of its wait each future wakes the next pusher:
+//! A future waits for a slot by the steps of module `capacity`, as a blocked pusher does. A thread that releases a slot wakes
+//! one pusher. If that pusher is a future that no longer needs a slot, another pusher must be woken in its place. So each
+//! future wakes the next pusher when its wait ends, with a slot or by a drop:
 //!
-//! - `pass-1`: the future takes its entry out of the parking lot.
-//! - `pass-2`: the future wakes the next pusher if a slot is free.
+//! - `pass-1`: a future whose wait for a slot ends removes its entry from the parking lot.
+//! - `pass-2`: that future wakes the next pusher if a slot is free.
 
 use crate::api::acquire::Permit;
 use crate::api::capacity::{Asked, BlockedPusher};
@@ -27,18 +27,18 @@ impl Job {
     /// Returns a future that waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), and yields the
     /// slot. The slot is for one task.
     ///
-    /// The wait does not block the thread, and needs no runtime. If the job has no capacity, the future is ready at the
-    /// first poll. Threads and futures that wait for a slot are woken in the order in which they began to wait. A
-    /// caller that asks just when a slot becomes free can get the slot before the waiting threads and futures. A future
-    /// that the same pool runs holds no permit while it awaits the returned future.
+    /// The wait for a slot does not block the thread, and needs no runtime. If the job has no capacity, the future is ready at
+    /// the first poll. Threads and futures that wait for a slot are woken in the order in which they began to wait. But a
+    /// caller that asks just when a slot becomes free can get it before them. A future that the same pool runs holds no permit
+    /// while it awaits the returned future.
     ///
     /// If the capacity is 0, the returned future waits for the permits of a task, not for a slot: see
     /// [`capacity`](crate::JobBuilder::capacity).
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the wait. If the future was woken for a free slot, its drop wakes the next caller that
-    /// waits. So the caller must poll or drop a future that was woken.
+    /// Dropping the future ends the wait. If the future was woken for a free slot, its drop wakes the next caller that waits.
+    /// So a future that was woken must be polled or dropped.
     ///
     /// # Errors
     ///
@@ -125,14 +125,13 @@ impl Job {
 pub struct Reserve<'a> {
     job: &'a Job,
     waiting: Option<Waiting>,
-    /// The future's waiter in the queue of a job with a capacity of 0. The waiter must be dropped before `wait` ends,
-    /// because the drop of the waiter might give a permit back.
+    /// The future's waiter in the queue of a job with a capacity of 0. Must be dropped before `wait` ends, because the drop of
+    /// the waiter can give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
 
-/// What a task that is about to be pushed needs: a slot, or permits if the job's capacity is 0. Both are `None` if the job
-/// has no capacity.
+/// What a new task needs: a slot, or permits if the job's capacity is 0. Both are `None` if the job has no capacity.
 type Room = (Option<Slot>, Option<Handed>);
 
 /// The wait of one future for a slot of a job.
@@ -140,14 +139,13 @@ type Room = (Option<Slot>, Option<Handed>);
 struct Waiting {
     capacity: Arc<Capacity>,
     _listed: BlockedPusher,
-    /// The number of the future's entry in the parking lot. `None` before the first entry. A thread removes the entry
-    /// before it wakes the future.
+    /// The number of the future's last entry in the parking lot, which a wake-up removes. `None` before the first entry.
     entry: Option<u64>,
 }
 
 impl Reserve<'_> {
-    /// Takes a slot or, in a job with a capacity of 0, the permits of a task. If none are free, registers the waker and
-    /// returns `None`.
+    /// Takes a slot, or the permits of a task if the job has a capacity of 0. If none are free, registers the waker and returns
+    /// `None`.
     #[track_caller]
     fn take(&mut self, cx: &Context<'_>) -> Option<Result<Room, Closed>> {
         let (job, hands_over) = (self.job, self.job.hands_over());
@@ -214,7 +212,7 @@ impl Reserve<'_> {
             if let Some(entry) = entry {
                 parking_lot().leave(capacity.key(), *entry); // pass-1
             }
-            // This call also clears the *waited* bit if no pusher waits.
+            // `pass_on` also clears the *waited* bit if no pusher waits.
             self.job.pass_on(capacity); // pass-2
         }
         self.waiting = None;

@@ -10,14 +10,15 @@ use crate::task::retry::retried;
 impl Job {
     /// Pushes a task that is tried again while it returns an error. Returns the task's handle.
     ///
-    /// `policy` says how often the task is tried at most, and how long the task waits between two attempts. Each
-    /// attempt starts like a new task: the task waits in the queue behind the tasks that wait already, and needs a
-    /// permit. Between two attempts the task holds no permit and occupies no thread. Between two attempts the task
-    /// counts as [`delayed`](crate::JobStats::delayed), and behaves like a task of [`spawn_after`](Self::spawn_after).
+    /// `policy` says how often the task is tried at most, and how long it waits between two attempts. Each attempt starts like
+    /// a new task: it waits at the end of the queue, and needs a permit. Between two attempts the task holds no permit and
+    /// occupies no thread. It counts as [`delayed`](crate::JobStats::delayed) then, and behaves like a task of
+    /// [`spawn_after`](Self::spawn_after).
     ///
-    /// The handle returns the result of the last attempt, and the number of attempts. All attempts are one task, which
-    /// [`completed`](crate::JobStats::completed) counts once. In a job with a [`capacity`](crate::JobBuilder::capacity) the
-    /// task owns its slot until the first attempt starts. The task never runs inline in a task that joins it.
+    /// The handle of a retried task returns the result of the last attempt, and the number of attempts.
+    /// [`completed`](crate::JobStats::completed) counts all attempts as one task. In a job with a
+    /// [`capacity`](crate::JobBuilder::capacity) the task owns its slot until the first attempt starts. The task never runs
+    /// inline in a task that joins it.
     ///
     /// # Blocking
     ///
@@ -25,19 +26,19 @@ impl Job {
     ///
     /// # Cancellation
     ///
-    /// [`TaskHandle::cancel`] drops a task that waits for its next attempt, as it drops a task that has not started. If
-    /// an attempt runs at the time of the call, that attempt is the last: [`is_cancelled`](crate::is_cancelled) returns
-    /// true in the attempt, and the handle returns the attempt's result. [`Job::cancel`](Self::cancel) and
-    /// [`shutdown_now`](crate::Pool::shutdown_now) have the same effect on each task of the job or pool. In a
-    /// [closed](Self::close) job, and in a pool that drains, an accepted task is still tried again.
+    /// [`TaskHandle::cancel`] drops a task that waits for its next attempt, as it drops a task that has not started. If an
+    /// attempt runs at the time of the call, that attempt is the last: [`is_cancelled`](crate::is_cancelled) returns true in
+    /// the attempt, and the handle returns the attempt's result. [`Job::cancel`](Self::cancel) and
+    /// [`shutdown_now`](crate::Pool::shutdown_now) do the same with each task of the job or pool. In a [closed](Self::close)
+    /// job, and in a pool that drains, an accepted task is still tried again.
     ///
     /// # Panics
     ///
     /// Panics where [`spawn`](Self::spawn) does.
     ///
-    /// An attempt that panics is the last attempt, and the handle returns [`Panicked`](crate::JoinError::Panicked). A task
-    /// that is to be tried again needs the thread of the pool's timer. If the platform cannot start that thread, the handle
-    /// returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// If an attempt panics, the handle returns [`Panicked`](crate::JoinError::Panicked), and no further attempt is made. If
+    /// the platform cannot start the thread of the pool's timer for a further attempt, the handle returns
+    /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Examples
     ///

@@ -16,34 +16,33 @@ use std::marker::PhantomData;
 use std::panic::resume_unwind;
 
 impl Job {
-    /// Runs `f`, which may push tasks that borrow from the stack, and waits for all of them.
+    /// Runs `f`, which can push tasks that borrow from the stack, and waits for all of these tasks.
     ///
-    /// The tasks belong to this job, and its limit applies to them. A task may push further tasks into the scope.
+    /// The tasks of a scope belong to this job, and its limit applies to them. A task can push further tasks into the scope.
     ///
     /// # Blocking
     ///
     /// Parks the calling thread until all tasks of the scope have ended. Inside a task of a pool the call never deadlocks.
     ///
-    /// A caller that is a task of the same job first runs tasks of the scope inline, in the order pushed. The caller
-    /// runs all tasks that have not started, or only 16 if other tasks wait for the caller's worker. While the caller
-    /// then waits for the remaining tasks of the scope, the caller holds no permit, and a spare worker takes the
-    /// caller's place. After the wait the caller re-acquires its permit ahead of the queue.
+    /// A caller that is a task of the same job first runs tasks of the scope inline, in the order pushed: all that have not
+    /// started, or only 16 if other tasks wait for the caller's worker. Then the caller waits for the remaining tasks of the
+    /// scope without a permit, and a spare worker takes its place. After the wait the caller re-acquires its permit ahead of
+    /// the queue.
     ///
     /// # Cancellation
     ///
-    /// A task that is pushed after the job was closed is dropped and counted as cancelled. If the job is
-    /// [cancelled](Self::cancel), tasks that have not started are dropped and counted as cancelled. The handle of a
-    /// dropped task returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// If the job was closed, a task that is pushed is dropped and counted as cancelled. If the job is
+    /// [cancelled](Self::cancel), tasks that have not started are dropped and counted as cancelled. The handle of a dropped
+    /// task returns [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Panics
     ///
-    /// When all tasks have ended, passes on the first panic of `f` or of a task. A panic that [`ScopedHandle::join`] has
-    /// returned as an error is not passed on.
+    /// Panics with the first panic of `f` or of a task of the scope, when all tasks of the scope have ended. A panic that
+    /// [`ScopedHandle::join`] has returned as an error is not passed on.
     ///
-    /// Panics if the caller is a task, and all threads of the pool would be
-    /// [blocked](crate::PoolBuilder::max_spare_workers) during the wait. Panics if a task of the scope needs the one
-    /// permit that the caller [keeps](crate::JobBuilder::keep_permits). Before one of these panics, the call drops the
-    /// tasks of the scope that have not started, and waits for the others.
+    /// Panics if the caller is a task whose wait would block the pool's [last thread](crate::PoolBuilder::max_spare_workers).
+    /// Panics if a task of the scope needs the one permit that the caller [keeps](crate::JobBuilder::keep_permits). Before such
+    /// a panic, the call drops the tasks of the scope that have not started, and waits for the others.
     ///
     /// # Examples
     ///
@@ -110,7 +109,7 @@ impl Job {
 
 /// Accepts tasks that may borrow from the stack. Made by [`Job::scope`].
 ///
-/// The lifetimes are those of [`std::thread::scope`]: tasks may run during `'scope`, and may borrow values that live for
+/// The lifetimes of a scope are those of [`std::thread::scope`]: tasks run during `'scope`, and can borrow values that live for
 /// `'env`.
 ///
 /// # Examples

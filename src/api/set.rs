@@ -22,15 +22,15 @@ use crate::worker::keeping::refuse_if_all_hopeless;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How often the set's owner checks whether the outcome of an ended task is final. After this many failed checks, the
-/// owner joins the task, which might block.
+/// How often the set's owner checks whether the outcome of an ended task is final. After this many checks, the owner joins the
+/// task, which can block.
 const LOOKS: usize = shrunk(100, 1);
 
 /// A set of tasks that keeps their handles and yields their results. Made by [`Job::set`].
 ///
 /// The set yields results as tasks end ([`join_next`](Self::join_next)), or in the order of the pushes
-/// ([`join_all`](Self::join_all)). Dropping the set cancels all its tasks. A closure that runs already is not stopped:
-/// it can ask [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
+/// ([`join_all`](Self::join_all)). Dropping the set cancels all its tasks. A closure that runs is not stopped, but can ask
+/// [`is_cancelled`](crate::is_cancelled). With the feature `futures` a set is also a stream.
 ///
 /// The set's tasks share the job's limit with all other tasks of the job.
 ///
@@ -55,8 +55,8 @@ pub struct TaskSet<T> {
     tasks: BTreeMap<SetTaskId, TaskHandle<T>>,
     next: u64,
     ended: Arc<EndedList>,
-    /// The number of an ended task that the last poll took from the list of ended tasks, if the task's outcome was not
-    /// final yet. The next poll begins with this task.
+    /// The number of an ended task whose outcome was not final when the last poll took the number from the list of ended tasks.
+    /// The next poll begins with this task.
     last: Option<SetTaskId>,
     /// The wait of a future for this set, if a pool runs that future.
     wait: Wait,
@@ -120,8 +120,8 @@ impl<T: Send + 'static> TaskSet<T> {
 
     /// Pushes a task into `job`, and adds the task's handle to this set. Returns the task's number in the set.
     ///
-    /// `job` can be another job than the set's job. So the tasks of one set can have different limits: make a job for
-    /// each limited resource.
+    /// `spawn_in` can push into any job, not only the set's job. So the tasks of one set can have different limits: make a job
+    /// for each limited resource.
     ///
     /// # Blocking
     ///
@@ -186,15 +186,16 @@ impl<T: Send + 'static> TaskSet<T> {
 }
 
 impl<T> TaskSet<T> {
-    /// Makes a number for the set's next task, and a guard. The drop of the guard adds the number to the set's list of
-    /// ended tasks.
+    /// Makes the number of the set's next task, and the task's guard. The drop of the guard adds the number to the set's list
+    /// of ended tasks.
     fn guard(&mut self) -> (SetTaskId, Guard) {
         let id = SetTaskId(self.next);
         self.next += 1;
         (id, Guard::new(&self.ended, id))
     }
 
-    /// Takes the number of a task that has ended. Leaves out a task whose push has panicked, because the set has no handle of it.
+    /// Takes the number of a task that has ended out of the list of ended tasks. Skips a task whose push has panicked, because
+    /// the set has no handle of it.
     fn next_ended(&mut self) -> Option<SetTaskId> {
         loop {
             let id = self.last.take().or_else(|| self.ended.take())?;
@@ -302,7 +303,7 @@ impl<T> TaskSet<T> {
     ///
     /// # Blocking
     ///
-    /// Blocks only until the ended task has stored its result.
+    /// Blocks only if a task has ended and not stored its result yet, until the result is stored.
     ///
     /// # Examples
     ///
@@ -365,8 +366,8 @@ impl<T> TaskSet<T> {
     /// Waits for all tasks of the set, and returns their values in the order of the pushes. The first task that fails ends
     /// the wait, and cancels the other tasks.
     ///
-    /// A task fails if it panics or is cancelled. After a failure, tasks that have not started are dropped, and the call
-    /// does not wait for running tasks.
+    /// A task of the set fails if it panics or is cancelled. After a failure, tasks that have not started are dropped, and
+    /// `try_join_all` does not wait for running tasks.
     ///
     /// # Blocking
     ///

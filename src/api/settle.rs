@@ -21,7 +21,7 @@ use std::time::Duration;
 impl Job {
     /// Returns a future that waits as [`wait`](Self::wait) does. The future needs no runtime.
     ///
-    /// A future that a pool runs holds no permit while it awaits the returned future.
+    /// A task that is a future holds no permit while it awaits the returned future.
     ///
     /// # Cancellation
     ///
@@ -57,10 +57,10 @@ impl Job {
     /// Returns a value that waits until at most as many tasks of the job run as its limit allows. A paused job allows no
     /// running task.
     ///
-    /// [`set_limit`](Self::set_limit) or [`pause`](Self::pause) stops no running task. So after such a call more tasks
-    /// can run than the job allows. [`Settled::wait`] blocks until enough tasks have ended, and a `Settled` is also a
-    /// future. If the limit changes during the wait, the new limit counts. Running tasks of jobs below this job count,
-    /// because each of them holds a permit of this job.
+    /// Neither [`set_limit`](Self::set_limit) nor [`pause`](Self::pause) stops a running task. So after such a call more tasks
+    /// can run than the job allows. [`Settled::wait`] blocks until enough tasks have ended, and a `Settled` is also a future.
+    /// If the limit changes during the wait, the new limit counts. Running tasks of jobs below this job count, because each of
+    /// them holds a permit of this job.
     ///
     /// # Examples
     ///
@@ -89,8 +89,8 @@ impl Job {
     }
 }
 
-/// An entry in the parking lot. Dropping this value removes the entry. The field `job` keeps the job's record, because
-/// `key` is an address in that record.
+/// An entry in the parking lot, under the key `key`. Dropping this value removes the entry. `key` is an address in the job's
+/// record, which the field `job` keeps.
 struct Entry {
     job: Job,
     key: usize,
@@ -103,9 +103,8 @@ impl Drop for Entry {
     }
 }
 
-/// If `wait` returns true, stores the waker under `key` in the parking lot. Returns what `wait` returned. An `entry`
-/// with the same key gets the new waker and keeps its place among the waiters. An `entry` with another key is replaced
-/// by a new entry.
+/// Calls `wait`, and stores the waker under `key` in the parking lot if `wait` returned true. Returns what `wait` returned. If
+/// `entry` has the same key, it gets the new waker and keeps its place among the waiters. Otherwise a new entry replaces it.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,
@@ -145,8 +144,8 @@ fn enter(
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Idle {
-    /// Tells whether another waiter has seen the job idle since this future was first polled. `None` before the first
-    /// poll. This field must be dropped before the field `job`, because `resting` uses the address of the job's record.
+    /// Tells whether another waiter has seen the job idle since this future was first polled. `None` before the first poll.
+    /// Must be dropped before the field `job`, because `resting` uses the address of the job's record.
     resting: Option<Resting>,
     job: Job,
     passes: Passes,
@@ -265,14 +264,13 @@ impl Settled {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread. If the caller is a task, it holds no permit while it waits, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running.
-    /// If the job [keeps its permits](crate::JobBuilder::keep_permits), the waiting task counts as running.
+    /// Parks the calling thread. A caller that is a task holds no permit while it waits, as in
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running. But it
+    /// counts if the job [keeps its permits](crate::JobBuilder::keep_permits).
     ///
     /// # Panics
     ///
-    /// Panics if the caller is a task that must wait, and all threads of its pool would then be
-    /// [blocked](crate::PoolBuilder::max_spare_workers).
+    /// Panics if the caller is a task whose wait would block its pool's [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -290,12 +288,12 @@ impl Settled {
         unwind::at_caller(|| wait(self.job.ptr(), None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if at most as many tasks run after
-    /// the wait as the limit allows.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if at the end of the wait at most as many tasks
+    /// run as the limit allows.
     ///
     /// # Blocking
     ///
-    /// Blocks as [`wait`](Self::wait) does, until the time is over.
+    /// Blocks as [`wait`](Self::wait) does, for at most `timeout`.
     ///
     /// # Panics
     ///
@@ -324,9 +322,9 @@ fn is_settled(job: JobPtr) -> bool {
 
 /// Sets the flag `Settling`. Then returns true if more tasks run than the limit allows, so that the caller must wait.
 ///
-/// `settle-1`: the waiter sets the flag before it reads the number of running tasks. The flag and this number are in
-/// one word, and each release of a permit changes this word. A thread that releases a permit after the waiter's read
-/// sees the flag. That thread wakes the waiter when at most as many tasks run as the limit allows.
+/// `settle-1`: the waiter sets the flag `Settling` before it reads the number of running tasks. The flag and this number are in
+/// one word, and each release of a permit changes this word. So a thread that releases a permit after the waiter's read sees
+/// the flag. That thread wakes the waiter when at most as many tasks run as the limit allows.
 fn must_wait(job: JobPtr) -> bool {
     job.permits.set(Flag::Settling);
     fence_after_rmw();

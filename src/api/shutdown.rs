@@ -1,11 +1,12 @@
-//! `Pool::shutdown_async`: a drain that a future waits for. `Pool::shutdown_background`: a drain that nothing waits for.
+//! `Pool::shutdown_async`: a drain that a future waits for. `Pool::shutdown_background`: a drain for which the caller does not
+//! wait.
 //!
-//! A future can wait for the end of a pool. Two steps make sure that the last worker wakes each such future:
+//! Two steps make sure that a pool's last worker wakes each future that waits for the end of the pool:
 //!
-//! - `over-1`: the future locks its bucket of the parking lot, and then the state of the pool's end. Under both locks
-//!   the future notes that it waits, and checks that the pool has not ended.
-//! - `over-2`: the last worker locks the state of the pool's end, notes that the pool has ended, and reads whether a
-//!   future waits. If one waits, the worker wakes all waiting futures.
+//! - `over-1`: a future that waits for the end of a pool locks its bucket of the parking lot, and then the state of the pool's
+//!   end. Under both locks it checks that the pool has not ended, and notes that a future waits.
+//! - `over-2`: the pool's last worker locks the state of the pool's end, notes that the pool has ended, and reads whether a
+//!   future waits. If so, the worker wakes all waiting futures.
 
 use crate::api::pool::Pool;
 use crate::base::parking::parking_lot;
@@ -20,10 +21,9 @@ impl Pool {
     /// Drains the pool as [`shutdown`](Self::shutdown) does, and waits without blocking the thread. The returned future needs
     /// no runtime.
     ///
-    /// The drain begins at the first poll of the future. When the future is ready, all tasks that can run have ended,
-    /// and dropping the pool does not wait for a task. On a runtime with one thread, await the future before you drop
-    /// the pool. Otherwise the drop blocks the runtime's thread, although a task of the pool might need this thread for
-    /// a timer or a socket of the runtime.
+    /// The drain begins at the first poll of the returned future. When this future is ready, all tasks that can run have ended,
+    /// so the drop of the pool does not wait for a task. On a runtime with one thread, await the future before you drop the
+    /// pool. Otherwise the drop blocks the runtime's thread, which a task of the pool might need for a timer or a socket.
     ///
     /// # Cancellation
     ///
@@ -54,10 +54,10 @@ impl Pool {
     /// Begins to drain the pool as [`shutdown`](Self::shutdown) does, drops the pool, and returns at once. The workers end
     /// by themselves when all tasks that can run have ended.
     ///
-    /// The call never blocks. Use it on a thread that the pool's tasks need and that cannot await
-    /// [`shutdown_async`](Self::shutdown_async), such as the one thread of a runtime. If the process ends before the
-    /// workers, the remaining tasks end with the process. To wait for a task, join its handle, or call
-    /// [`wait`](crate::Job::wait) on its job.
+    /// `shutdown_background` never blocks. Call it on a thread that the pool's tasks need and that cannot await
+    /// [`shutdown_async`](Self::shutdown_async), such as the one thread of a runtime. If the process ends before the workers,
+    /// the remaining tasks do not run to their end. To wait for a task, join its handle, or call [`wait`](crate::Job::wait) on
+    /// its job.
     ///
     /// # Examples
     ///
@@ -104,7 +104,7 @@ impl Pool {
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Shutdown<'a> {
     pool: &'a Pool,
-    /// The number of the future's entry in the parking lot. `None` until a poll has begun the drain and returned `Pending`.
+    /// The number of the future's entry in the parking lot. `None` until a poll has returned `Pending`.
     entry: Option<u64>,
     wait: Wait,
 }

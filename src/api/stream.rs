@@ -1,30 +1,29 @@
 //! Lazy input of `Job::for_each` and `Job::map`: which tasks pull the input, and when.
 //!
-//! The tasks of the job that pull the input are the *pullers*. A puller pulls an item, runs the closure on it, and pulls
-//! again. So an item is in memory only while a puller holds a permit to run it.
+//! A *puller* is a task of the job that pulls the input. A puller pulls an item, runs the closure on it, and pulls the next
+//! item. So an item is in memory only while a puller holds a permit to run it.
 //!
-//! To *send* a puller is to push it into the job's queue. Pullers are sent one by one: at most one puller is queued. A
-//! puller sends the next one when it has pulled an item. So the job's limit decides how many pullers run, even if the limit
-//! changes.
+//! To *send* a puller is to push it into the job's queue. A puller that has pulled an item sends the next puller, unless one is
+//! queued. So the job's limit decides how many pullers run, even if the limit changes.
 //!
-//! A puller is *missing* if no puller is queued and the input has not ended. In an unlimited job no puller is missing
-//! if as many pullers run as the limit allows, or as the pool has workers if there is no limit.
+//! A puller is *missing* if no puller is queued and the input has not ended. But in an unlimited job no puller is missing if as
+//! many pullers run as the limit allows, or as the pool has workers if there is no limit.
 //!
-//! One puller at a time has the lock of the input. A puller that finds the lock taken by another puller *leaves*: its
-//! task ends. The puller must not wait for the lock, because it holds a permit. The number `pullers` counts the running
-//! pullers. Six steps make sure that a missing puller is sent:
+//! One puller at a time has the lock of the input. A puller must not wait for this lock, because the puller holds a permit. So
+//! a puller that finds the lock taken *leaves*: its task ends. The number `pullers` counts the running pullers. Six steps make
+//! sure that a missing puller is sent:
 //!
-//! - `pull-1`: a puller that finds the lock taken by another puller lowers `pullers`.
+//! - `pull-1`: a puller that finds the lock of the input taken lowers `pullers`, the number of running pullers.
 //! - `pull-2`: that puller executes a full fence.
 //! - `pull-3`: that puller tries the lock once more. If it gets the lock, it raises `pullers` again. If not, it leaves.
-//! - `send-1`: a puller that has the lock unlocks it.
-//! - `send-2`: the puller that has unlocked executes a full fence.
-//! - `send-3`: the puller that has unlocked reads `pullers`, and whether a puller is queued. If a puller is missing,
+//! - `send-1`: the puller that has the lock of the input unlocks it.
+//! - `send-2`: the puller that has unlocked the input executes a full fence.
+//! - `send-3`: the puller that has unlocked the input reads `pullers`, and whether a puller is queued. If a puller is missing,
 //!   this puller sends one.
 //!
-//! No puller stays missing, because of the two fences (`pull-2`, `send-2`). Either the puller that found the lock taken
-//! gets the lock at its last try, and continues (`pull-3`). Or the puller that has unlocked reads that a puller is missing,
-//! and pushes one (`send-3`).
+//! No puller stays missing, because both pullers execute a fence (`pull-2`, `send-2`). Either the puller that found the lock
+//! taken gets the lock at its last try, and continues (`pull-3`). Or the puller that unlocked the input reads that a puller is
+//! missing, and sends one (`send-3`).
 
 pub mod chunks;
 pub mod fallible;
@@ -51,32 +50,32 @@ use std::time::Duration;
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
 const _: () = assert!(TURN.is_power_of_two());
-/// The time for which a puller may keep its worker while other tasks wait. The waiting task might be the next puller.
-/// With a shorter time, pullers would replace each other too often.
+/// A puller that has run for this time stops if other tasks wait for its worker. The waiting task can be the next puller. With
+/// a shorter time, pullers would replace each other too often.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
-/// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The puller
-/// tries less often if no item is pulled between two tries.
+/// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The tries end
+/// early if no item is pulled between two of them.
 const TRIES: usize = scaled(5, 1, 0);
 
-/// Spins between two checks: 16 times if `round` is 0, and twice as often in each further round. The pauses get longer,
-/// because each check of the caller slows down the thread that the caller waits for.
+/// Spins: 16 times if `round` is 0, and twice as often in each further round. The caller spins between two checks of what
+/// another thread does. The pauses get longer, because each check slows down the other thread.
 pub fn pause(round: usize) {
     const FIRST: usize = scaled(16, 1, 0);
     (0..FIRST << round).for_each(|_| spin_loop());
 }
 
-/// An input and its pullers.
+/// The state that the pullers of one input share: the input, and counts of pullers and items.
 pub struct Feed<I> {
     job: JobPtr,
-    /// The input. The puller that finds the end of the input takes the input out, and leaves `None`.
+    /// The input. `None` when a puller has found the end of the input, or the input was dropped.
     source: Mutex<Option<I>>,
     /// The number of items that pullers have pulled from the input.
     pulled: AtomicU64,
     /// The number of running pullers. A puller lowers this number when it ends, or before its last try of the input's
     /// lock (`pull-1`).
     pullers: AtomicUsize,
-    /// True while a puller is queued. Stays true if the queued puller is dropped before it starts.
+    /// True while a puller is queued, and also after the queued puller was dropped before its start.
     puller_queued: AtomicBool,
     /// The puller that was queued last. This puller might have started or ended since.
     queued: Mutex<Option<ScopedTask>>,
@@ -101,9 +100,8 @@ pub enum Pulled<I: Iterator> {
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start, and no puller
-    /// is sent. This thread never calls the input's `next` to find out, because an item that is not `Send` could not
-    /// move on to a puller.
+    /// If the `size_hint` of the input says that the input is empty, no puller is ever sent. The thread that makes this state
+    /// does not call the input's `next` to find out, because `next` could return an item that is not `Send`.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -122,23 +120,23 @@ impl<I: Iterator> Feed<I> {
         self.job
     }
 
-    /// Notes that no puller is queued any more, and raises the number of running pullers. Call this first in each
-    /// puller that was queued.
+    /// Notes that the queued puller has started: no puller is queued any more, and one more puller runs. Each puller from the
+    /// queue must call this first.
     pub fn start(&self) {
         // Ordering: AcqRel for both changes; this puller executes a full fence (`pull-2`) after them, before it leaves.
         self.puller_queued.swap(false, Ordering::AcqRel);
         self.come_back();
     }
 
-    /// Lowers the number of running pullers. Call this before a puller ends, but not after [`Pulled::Left`]: such a
-    /// puller has lowered the number already.
+    /// Lowers the number of running pullers. Call this before a puller ends. After [`Pulled::Left`] the number is lowered
+    /// already.
     pub fn leave(&self) {
         // Ordering: AcqRel; the caller executes its fence after this change (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Raises the number of running pullers. Call this only in a puller that has lowered this number by
-    /// [`leave`](Self::leave), or that was never queued.
+    /// Raises the number of running pullers. Call this in a puller that has lowered the number by [`leave`](Self::leave) but
+    /// continues, or that was never queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
@@ -188,8 +186,8 @@ impl<I: Iterator> Feed<I> {
         before
     }
 
-    /// Locks the input (pull-1 to pull-3). If another puller has the lock, lowers the number of running pullers, and returns
-    /// `None`. Then the calling puller must end.
+    /// Locks the input. If another puller has the lock, lowers the number of running pullers, and returns `None` (`pull-1` to
+    /// `pull-3`). The calling puller must end then.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         for tries in 0..TRIES {
             let pulled = self.pulled();
@@ -210,9 +208,8 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    /// If a puller is missing, calls `push`, which must queue a puller (`send-2`, `send-3`). A puller is missing if
-    /// none is queued and the input has not ended. In an unlimited job no puller is missing if as many pullers run as
-    /// are allowed to run at once.
+    /// Calls `push`, which must queue a puller, if a puller is missing (`send-2`, `send-3`). A puller is missing if none is
+    /// queued and the input has not ended. In an unlimited job no puller is missing if `most_pullers` pullers run.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
         // Ordering: Relaxed; the fence above orders both loads.
@@ -259,9 +256,8 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// No puller is missed that another thread queues at the same time, because both threads take the lock of `queued`.
-    /// Either this thread finds the puller in `queued`, or the other thread sees that the feed is finished and drops
-    /// the puller.
+    /// If another thread queues a puller at the same time, one of the two threads drops it, because both take the lock of
+    /// `queued`. Either this thread finds the puller in `queued`, or the other thread sees that the feed is finished.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
@@ -269,7 +265,7 @@ impl<I: Iterator> Feed<I> {
     }
 
     fn queued(&self) -> MutexGuard<'_, Option<ScopedTask>> {
-        // Code under this lock never panics: it only moves a reference.
+        // Code under the lock of `queued` never panics, because it only moves a reference.
         self.queued.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -299,7 +295,7 @@ impl<I> Feed<I> {
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<I>>> {
         match self.source.try_lock() {
             Ok(source) => Some(source),
-            // Code under the lock never panics: a panic of the input is caught at each call.
+            // Code under the lock of the input never panics: a panic of the input is caught at each call.
             Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
@@ -328,17 +324,16 @@ pub struct Watch<'a> {
     job: JobPtr,
     epoch: u64,
     items: u32,
-    /// After an item, the puller checks for other tasks if `items & mask` is 0.
+    /// The puller checks whether other tasks wait when `items & mask` is 0. `items` is the number of items so far.
     mask: u32,
     began: Instant,
 }
 
 impl<'a> Watch<'a> {
-    /// Makes the value that tells a puller after each item whether the puller must stop. Call this when the puller
-    /// starts.
+    /// Makes the `Watch` of a puller that starts now.
     pub fn new(context: &'a Context, job: JobPtr) -> Self {
         let lease = context.lease();
-        // If the turn has a turn time, a mask of 0 makes the puller read the clock after each item.
+        // A mask of 0 makes the puller read the clock after each item. This is necessary if the turn has a turn time.
         let mask = if lease.turns.get().time.is_some() { 0 } else { TURN - 1 };
         Self { context, job, epoch: lease.epoch.get(), items: 0, mask, began: Instant::now() }
     }
@@ -361,7 +356,7 @@ impl<'a> Watch<'a> {
         false
     }
 
-    /// Counts one item, or one block of items. Returns true if a check for other tasks is due, other tasks wait for the
+    /// Counts one item, or one block of items. Returns true if the count says that a check is due, other tasks wait for the
     /// worker, and the time of the puller's turn is over.
     #[inline]
     pub fn is_others_turn(&mut self) -> bool {

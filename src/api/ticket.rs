@@ -1,4 +1,4 @@
-//! The ticket of a task: what the task owns beside its closure. A ticket has a slot if the job has a capacity, a
+//! The ticket of a task: what the task owns beside its closure. A ticket has a slot or permits if the job has a capacity, a
 //! stopwatch if the job is timed, and a span if the job is traced.
 
 use crate::api::capacity::Asked;
@@ -13,8 +13,8 @@ use crate::sync::time::Instant;
 #[cfg(feature = "futures")]
 use std::{future::poll_fn, pin::pin, task::Context};
 
-/// What a task owns beside its closure. The ticket has a slot if the job has a capacity, or permits if the capacity is
-/// 0. The ticket has a stopwatch if the job is timed, and a span if the job is traced.
+/// What a task owns beside its closure: a slot if the job has a capacity, or permits if the capacity is 0; a stopwatch if the
+/// job is timed; a span if the job is traced.
 #[derive(Debug)]
 pub struct Ticket {
     slot: Option<Slot>,
@@ -65,7 +65,8 @@ impl Ticket {
         Self { stopwatch: self.stopwatch.map(|stopwatch| stopwatch.since(since)), ..self }
     }
 
-    /// Releases the slot, and notes how long the task has waited. Returns the ticket's stopwatch and span.
+    /// Releases the slot of a task that starts, and notes how long the task has waited. Returns the ticket's stopwatch and
+    /// span.
     fn start(self) -> (Option<Stopwatch>, TaskSpan) {
         drop(self.slot);
         let mut stopwatch = self.stopwatch;
@@ -133,7 +134,7 @@ impl Job {
         if self.hands_over() {
             return self.take_handed_ticket();
         }
-        // This call is not in a closure, because a panic in a closure would not report the caller's line.
+        // A closure is avoided here: a panic inside a closure would not report the caller's line.
         let slot = self.take_slot();
         Ticket::of(self.ptr(), slot, None)
     }
@@ -155,9 +156,9 @@ impl Job {
         Ticket::of(self.ptr(), slot, None).map_or(Offered::Free, Offered::Ticket)
     }
 
-    /// Returns how long the job's tasks have waited and run. `None` if the job is not [timed](crate::JobBuilder::timed).
+    /// Returns how long the job's tasks have waited and run, or `None` if the job is not [timed](crate::JobBuilder::timed).
     ///
-    /// When a task has been joined, the figures include that task. While tasks run, the figures can belong to slightly
+    /// The timings include each task that has been joined. While tasks run, the figures of one reading can belong to slightly
     /// different moments.
     ///
     /// # Examples
@@ -177,8 +178,8 @@ impl Job {
 
 /// Measures how long one task of a timed job waits, and then how long it runs.
 ///
-/// Call the methods only while the task or a handle keeps the job's record. The drop of a stopwatch does not use the
-/// record, and can come later.
+/// The methods of a stopwatch may be called only while the task or a handle keeps the job's record. The stopwatch itself can be
+/// dropped later.
 #[derive(Debug)]
 pub struct Stopwatch {
     job: JobPtr,
@@ -203,7 +204,8 @@ impl Stopwatch {
         self.timed().nanos(self.job.pool().now())
     }
 
-    /// Sets the time at which the measured wait of a delayed task begins: `since`, at which the task enters the queue.
+    /// Sets the time at which the measured wait of a delayed task begins. `since` is the time at which the task enters the
+    /// queue.
     pub fn since(self, since: Instant) -> Self {
         Self { since: self.timed().nanos(since), ..self }
     }

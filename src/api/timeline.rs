@@ -1,6 +1,6 @@
-//! The timeline of a pool: what the pool's tasks did and why they waited. It can be written as a trace or as a page.
+//! The timeline of a pool: what the pool's tasks did and why they waited, written as a trace or as a page.
 //!
-//! Module `job::events` notes the events, and module `base::log` keeps the events in rings. Module `picture` makes a
+//! Module `job::events` notes the events of tasks, and module `base::log` keeps them in ring buffers. Module `picture` makes a
 //! picture from the events: slices, figures and flows. Modules `trace` and `page` write the picture.
 
 mod page;
@@ -26,10 +26,10 @@ const EVENTS: usize = 16_384;
 /// - The figures *running*, *limit* and *backlog* of the job over time.
 /// - A flow (an arrow) from the end of a task that released a permit to the start of the task that got this permit.
 ///
-/// A started timeline does not change what tasks do. The times of events are real times, even in a pool with a
-/// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, the task's queued slice begins at the
-/// task's first recorded event. Items of a [`map`](crate::Job::map) are no tasks of their own: the slices show the
-/// tasks that pull the items.
+/// A timeline does not change what tasks do. The times of its events are real times, even in a pool with a
+/// [`ManualClock`](crate::ManualClock). If the push of a task was not recorded, the task's queued slice begins at the task's
+/// first recorded event. Items of a [`map`](crate::Job::map) are no tasks of their own: the slices show the tasks that pull the
+/// items.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ pub struct Timeline<'pool>(&'pool Shared);
 impl Pool {
     /// Returns the timeline of the pool. The timeline is off until it is [started](Timeline::start).
     ///
-    /// Needs the feature `timeline`. A program without that feature pays nothing for timelines. With the feature, each
+    /// Timelines need the feature `timeline`. Without this feature a program pays nothing for them. With the feature, each
     /// event costs one branch while the timeline is off.
     ///
     /// # Examples
@@ -160,7 +160,7 @@ impl Timeline<'_> {
 
     /// Writes the recorded events in the format of [Perfetto](https://ui.perfetto.dev), as a file of *track events*.
     ///
-    /// The call locks the events of one worker at a time, and unlocks them before it writes.
+    /// `write` locks the events of one worker at a time, and unlocks them before it writes.
     ///
     /// # Errors
     ///
@@ -185,8 +185,7 @@ impl Timeline<'_> {
 
     /// Writes the recorded events as one page of HTML, which needs no other file and no network.
     ///
-    /// In the page, the mouse wheel zooms, and dragging moves the view. A slice under the pointer shows why its task
-    /// waited.
+    /// On the page the mouse wheel zooms, and dragging moves the view. The slice under the pointer shows why its task waited.
     ///
     /// # Errors
     ///

@@ -9,16 +9,16 @@ use std::time::Duration;
 impl JobBuilder {
     /// Multiplies the length of a worker's turns with the job by `n`: a turn has 16·n tasks. Without this call `n` is 1.
     ///
-    /// While several jobs have tasks waiting, a worker serves the jobs in turn (deficit round robin). So on one worker,
-    /// a job with a share of 3 starts 48 tasks for each 16 tasks of a job with a share of 1. A share reserves no
-    /// worker. While no other task waits, a turn does not end.
+    /// If several jobs have tasks waiting, a worker serves the jobs in turn (deficit round robin). So on one worker, a job with
+    /// a share of 3 starts 48 tasks for each 16 tasks of a job with a share of 1. A share reserves no worker. If no other task
+    /// waits, a turn does not end.
     ///
-    /// Shares count tasks, not time. [`turn_time`](Self::turn_time) bounds the time of a turn.
+    /// A share counts tasks, not time. [`turn_time`](Self::turn_time) bounds the time of a turn.
     ///
-    /// - *Siblings.* If the parent's limit binds, the turns among siblings are also `n` times as long: 16·n tasks or `n` · 100
-    ///   µs.
-    /// - *Children.* The share of a child is multiplied by the share of this job, to at most [`MAX_SHARE`](Job::MAX_SHARE).
-    ///   Each child has turns of its own.
+    /// - *Siblings.* If all permits of the parent are held, its children take turns, and a turn of this job is `n` times as
+    ///   long: 16·n tasks or `n` · 100 µs.
+    /// - *Children.* The share of a child is multiplied by the share of this job, up to [`MAX_SHARE`](Job::MAX_SHARE). Each
+    ///   child has turns of its own.
     /// - *Latency.* A lone task of another job waits for at most 16·n tasks of this job on each worker.
     ///
     /// # Panics
@@ -59,21 +59,19 @@ impl JobBuilder {
         self
     }
 
-    /// Limits the time of a worker's turn with the job to `most`. The number of tasks in a turn stays limited as well.
-    /// Without this call, only the number of tasks limits a turn.
+    /// Limits the time of a worker's turn with the job to `most`. The number of tasks in a turn stays limited, too. Without
+    /// this call only the number of tasks is limited.
     ///
-    /// If another task waits when the time has passed, the turn ends after the task in progress. So a lone task of
-    /// another job waits, on each worker, for at most this time and one task. If no other task waits when the time has
-    /// passed, the turn continues until another task waits. The turn ends after the task that runs at that moment. With a
-    /// time of zero each task is a turn.
+    /// If another task waits when the turn time has passed, the turn ends after the task in progress. So a lone task of another
+    /// job waits, on each worker, for at most the turn time and one task. If no other task waits, the turn continues until
+    /// another task waits. With a time of zero each task is a turn.
     ///
-    /// Set a turn time on a job whose tasks are long. If each task takes 20 ms, a turn of 16 tasks takes 320 ms. A lone
-    /// task of another job waits for the whole turn. The time in which a task waits inside, as in a join, counts as
-    /// part of the turn. A child inherits the turn time of its parent. Items of [`map`](Job::map) and
-    /// [`for_each`](Job::for_each) count as tasks.
+    /// Set a turn time on a job whose tasks are long: if each task takes 20 ms, a lone task of another job waits for a turn of
+    /// 16 tasks, which takes 320 ms. The time for which a task waits inside, as in a join, is a part of the turn. A child
+    /// inherits the turn time of its parent. Items of [`map`](Job::map) and [`for_each`](Job::for_each) count as tasks.
     ///
-    /// The turn time is measured by the pool's [clock](crate::PoolBuilder::clock). The worker reads that clock after each task
-    /// of a job with a turn time.
+    /// The turn time is measured by the pool's [clock](crate::PoolBuilder::clock), which the worker reads after each task of
+    /// the job.
     ///
     /// # Examples
     ///
@@ -106,20 +104,20 @@ impl JobBuilder {
     /// Sets the class of the job. A worker takes ready tasks of [`High`](Priority::High) jobs first, and ready tasks of
     /// [`Low`](Priority::Low) jobs last. Without this call a job has the class of its parent, or [`Normal`](Priority::Normal).
     ///
-    /// A worker chooses by class when it begins a turn. A task of a higher class stops neither a running task nor a turn
-    /// that has begun. So on each worker a ready task of class `High` waits for at most the turn in progress, one turn of
-    /// each other `High` job, and the turns of lower classes that are due.
+    /// A worker chooses a job by its class when it begins a turn. A ready task of a higher class stops neither a running task
+    /// nor a turn that has begun. So on each worker a ready task of class `High` waits for at most the turn in progress, one
+    /// turn of each other `High` job, and the turns of lower classes that are due.
     ///
-    /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of
-    /// `Normal`. While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These
-    /// numbers do not include ready tasks in the deque of another worker. The other worker runs these tasks after its turn,
-    /// or a worker without a ready task steals them.
+    /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`.
+    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. This does not apply
+    /// to ready tasks in the deque of another worker, which runs them after its turn. A worker without a ready task can also
+    /// steal them.
     ///
     /// - *Limits.* A class changes no limit. A ready task of a `Low` job counts toward the limits of its job and of the
-    ///   ancestors, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a
-    ///   time. So give all children of such a parent the same class. Otherwise a ready task of a `Low` child keeps the
-    ///   tasks of all other children waiting.
-    /// - *Siblings.* If the limit of a parent binds, its children take turns in the parent's queue, and classes have no
+    ///   ancestors, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a time. If
+    ///   that is a task of a `Low` child, the tasks of all other children wait for it. So give all children of such a parent
+    ///   the same class.
+    /// - *Siblings.* If all permits of a parent are held, its children take turns in the parent's queue, and classes have no
     ///   effect there. Use [`share`](Self::share) for these children.
     /// - *Cost.* After the pool has got its first job of class `High` or `Low`, its workers look at three injectors. A
     ///   pool without such a job pays nothing. Tasks of a `High` or `Low` job start one at a time, even without a limit.
@@ -162,8 +160,8 @@ impl Job {
     /// ```
     pub const MAX_SHARE: u32 = MOST_SHARE;
 
-    /// Returns the share of the job, multiplied by the shares of all jobs above it. A turn with the job has 16 times as
-    /// many tasks as this number.
+    /// Returns the share of the job, multiplied by the shares of all its ancestors. A turn with the job has 16 times as many
+    /// tasks as this number.
     ///
     /// # Examples
     ///

@@ -15,21 +15,20 @@ impl Job {
     /// Waits until this job and all jobs below it have no task queued or running. [`idle`](Self::idle) is the same wait as a
     /// future.
     ///
-    /// When the call returns, all tasks that were pushed before the call have ended. All tasks that these tasks pushed
-    /// into the job have ended, too. At some moment during the call no task of these jobs was queued or running. All
-    /// threads that waited at that moment return. One of these threads can push again before another one has returned.
+    /// When `wait` returns, all tasks that were pushed before the call have ended, and so have all tasks that they pushed into
+    /// the job. At some moment during the call no task of the job, or of a job below it, was queued or running. All threads
+    /// that waited at that moment return. One of them can push again before another one has returned.
     ///
     /// # Blocking
     ///
     /// Parks the calling thread. If the job is paused and has queued tasks, the wait lasts until the job is resumed or
-    /// cancelled. If the caller is a task of another job, the caller holds no permit while it waits, and a spare worker
-    /// takes the caller's place, as in [`TaskHandle::join`](crate::TaskHandle::join).
+    /// cancelled. A caller that is a task of another job holds no permit while it waits, and a spare worker takes its place, as
+    /// in [`TaskHandle::join`](crate::TaskHandle::join).
     ///
     /// # Panics
     ///
-    /// Panics inside a task of this job or of a job below it, because the task would wait for itself. Panics if the caller
-    /// is another task that must wait, and all threads of its pool would then be
-    /// [blocked](crate::PoolBuilder::max_spare_workers).
+    /// Panics inside a task of this job or of a job below it, because the task would wait for itself. Panics inside another
+    /// task if the wait would block its pool's [last thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Examples
     ///
@@ -49,13 +48,13 @@ impl Job {
         unwind::at_caller(|| wait(self.0, None));
     }
 
-    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if the job and all jobs below it were
-    /// idle at one moment before the timeout.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`. Returns true if at one moment before the time-out the job and
+    /// all jobs below it were idle.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread as [`wait`](Self::wait) does, for at most `timeout`. A caller that is a task of another
-    /// job re-acquires its permit after the wait. For this, the call can block longer than `timeout`.
+    /// Parks the calling thread for at most `timeout`. A caller that is a task of another job re-acquires its permit after the
+    /// wait, for which the call can block longer.
     ///
     /// # Panics
     ///
@@ -84,9 +83,9 @@ impl Job {
     /// Returns true if at one moment of the call no task of this job, or of a job below it, was queued or running. Never
     /// waits for a task.
     ///
-    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Another thread can push as
-    /// soon as the call has returned. Inside a task of this job or of a job below it, the call returns false. The call
-    /// visits each job below this one.
+    /// Delayed tasks, pending futures and held [permits](crate::Permit) count as running. Inside a task of this job or of a job
+    /// below it, `is_idle` returns false. Another thread can push as soon as the call has returned. The call visits each job
+    /// below this one.
     ///
     /// # Panics
     ///
@@ -138,8 +137,8 @@ impl Job {
     }
 }
 
-/// Waits until no task of the job or of a job below it is queued or running. Returns true if this thread or another
-/// waiter has seen such a moment since this call began. Returns false if the time `until` comes first.
+/// Waits until no task of the job, or of a job below it, is queued or running. Returns true if this thread or another waiter
+/// has seen such a moment during this call. Returns false if the time `until` comes first.
 fn wait(job: JobPtr, until: Option<Instant>) -> bool {
     let resting = Resting::enter(job.idle_key());
     let mut passes = family::Passes::default();
@@ -168,9 +167,9 @@ fn ended_if_idle(job: JobPtr) -> Option<u64> {
     Some(ended)
 }
 
-/// Waits until the job is idle, then until each job below it is idle, one after the other. Returns how many tasks of these
-/// jobs have ended so far. Returns `None` if the time `until` comes first, or if another waiter has seen all these jobs
-/// idle.
+/// Waits until the job is idle, then until each job below it is idle, one after the other. Returns how many tasks of these jobs
+/// have ended so far. Returns `None` if the time `until` comes first, or if another waiter has seen all these jobs idle at
+/// once.
 fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     let mut ended = wait_for_one(job, until, resting)?;
     let mut below = family::children_of(job);
@@ -185,8 +184,8 @@ fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Opti
 /// does.
 fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     while !wait_while_busy(job, until, || resting.has_come()) {
-        // The job is still busy or busy again. A parent can be idle for a moment only, between two tasks of its
-        // children.
+        // The wait has ended, but the job is busy. For example, a parent can be idle for a moment only, between two tasks of
+        // its children.
         if resting.has_come() || until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
@@ -200,8 +199,8 @@ fn wait_while_busy(job: JobPtr, until: Option<Instant>, enough: impl Fn() -> boo
     if idle::is_idle(job) {
         return true;
     }
-    // Only a task that has not begun can need the permit that the waiting task keeps. If no task of the job is queued
-    // or ready, the wait is not hopeless.
+    // The wait is hopeless only if a task of the job needs the permit that the waiting task keeps. Only a task that is queued
+    // or ready can need it.
     if until.is_none() && (job.has_waiting() || job.permits.load().ready() > 0) {
         refuse_if_hopeless(job.opaque());
     }

@@ -7,24 +7,24 @@ use std::num::NonZeroU32;
 impl JobBuilder {
     /// Makes the job count weights: a task takes as many permits of this job as the task [weighs](Self::weight).
     ///
-    /// Each task of this job and of all jobs below it weighs 1 if no weight was set. The limit bounds the sum of the
-    /// weights of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count permits,
-    /// not tasks.
+    /// Each task of a job that counts weights, and of all jobs below it, weighs 1 if no weight was set. The limit bounds the
+    /// sum of the weights of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count
+    /// permits, not tasks.
     ///
-    /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. But tasks
-    ///   of another child whose turn has begun can start before the heavy task. Tasks that have waited inside can
-    ///   re-acquire their permits before the heavy task starts. Woken futures of the heavy task's own job can run
-    ///   before it. The heavy task starves only if such tasks never end.
+    /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. Three kinds of
+    ///   tasks can still start or continue before it: tasks of another child, if a worker has already begun a turn with that
+    ///   child; tasks that have waited inside and re-acquire their permits; and woken futures of the heavy task's own job. The
+    ///   heavy task starves only if new tasks of these kinds keep coming.
     /// - A task that weighs more than the limit runs alone: the task starts when no permit of this job is held. If the
     ///   limit is lowered below the weight of a waiting task, this task runs alone, too.
     /// - Each child has at most one task in this job's queue, as without weights. So children with heavy tasks and children
     ///   with light tasks take turns. No order is promised between tasks of two children.
-    /// - A task that waits inside, as in a join, gives back all its permits, and re-acquires all of them at once after
-    ///   the wait. A pending future that awaits a task or a job of this library gives back its permits. Any other
-    ///   pending future keeps all its permits.
+    /// - A task that waits inside, as in a join, gives back all its permits, and re-acquires all of them at once after the
+    ///   wait. So does a pending future that awaits a task or a job of this library. Any other pending future keeps all its
+    ///   permits.
     ///
-    /// A job that counts weights admits one task at a time. A task that joins another task of such a job does not run
-    /// that task inline. If a handle cancels a heavy task that is first in the queue, the next tasks can stay in the
+    /// Weights have a cost: workers take the tasks of such a job out of its queue one by one, not in batches, and no join runs a
+    /// task of such a job inline. If a handle cancels a heavy task that is first in the queue, the next tasks can stay in the
     /// queue until a permit is released. A job that counts no weights pays nothing.
     ///
     /// # Examples
@@ -52,7 +52,7 @@ impl JobBuilder {
     /// Sets the weight of the job's tasks. A task takes this number of permits of each job that [counts
     /// weights](Self::weighted), from this job upwards. [`Job::weigh`] is the short form.
     ///
-    /// A child without a weight of its own has its parent's weight. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT)
+    /// A job without a weight of its own has the weight of its parent. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT)
     /// counts as `MAX_LIMIT`. Jobs that count no weights ignore the weight.
     ///
     /// # Panics
@@ -88,10 +88,10 @@ impl Job {
     /// Makes a child of this job without a limit of its own. The child's tasks take `weight` permits of each job that [counts
     /// weights](crate::JobBuilder::weighted).
     ///
-    /// The child is a job like any other: its closures, futures, scopes, streams and permits have the weight. Tasks of
-    /// the child wait in the child's own queue, and take turns with the tasks of this job and of its other children. So
-    /// keep the returned handle, and push all tasks of this weight with this handle.
-    /// [`JobBuilder::weight`](crate::JobBuilder::weight) makes a child with a limit or a name.
+    /// The returned child is a job like any other: its closures, futures, scopes, streams and permits have the weight. Tasks of
+    /// the child wait in the child's own queue, and take turns with the tasks of this job and of its other children. So make
+    /// one child for each weight, and keep its handle. [`JobBuilder::weight`](crate::JobBuilder::weight) makes a child with a
+    /// limit or a name.
     ///
     /// # Panics
     ///

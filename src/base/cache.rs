@@ -1,13 +1,12 @@
 //! Memory for tasks and job records, recycled between threads.
 //!
-//! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*. The thread
-//! takes cells from one magazine, and puts freed cells into the other. Most calls touch only these two magazines, and take a
-//! few nanoseconds. At the *depot* threads exchange whole magazines, an empty one for a full one. So a cell that one thread
-//! allocates and another thread frees takes as little time as a cell that one thread allocates and frees.
+//! A *cell* is the memory of one task or record. Each thread caches free cells of each size in two *magazines*: it takes cells
+//! from one magazine, and puts freed cells into the other. Most calls use only these two magazines, and take a few nanoseconds.
+//! All threads share a *depot*, where a thread exchanges an empty magazine for a full one, or a full magazine for an empty one.
 //!
-//! The depot keeps a small reserve of full magazines. The cells of further full magazines go back to their *slabs*, the blocks
-//! of memory in which the cells lie. Slabs whose cells are all free go back to the allocator, so the memory of a burst of tasks
-//! is released.
+//! The depot, at which threads exchange magazines of free cells, keeps a small reserve of full magazines. The cells of further
+//! full magazines go back to their *slabs*, the blocks of memory in which the cells lie. A slab whose cells are all free goes
+//! back to the allocator. So the memory of a burst of tasks is released.
 //!
 //! | source of a cell      | used                               | the thread waits for                  |
 //! |-----------------------|------------------------------------|---------------------------------------|
@@ -15,7 +14,8 @@
 //! | the depot             | at most once in 64 calls           | nothing                               |
 //! | the slabs             | if the depot is empty or over-full | a lock, held for at most 64 cells     |
 //!
-//! There are two sizes of cells. A larger or more strictly aligned type gets an allocation of its own.
+//! There are two sizes of cells. A type that is larger than both, or more strictly aligned than a cell, gets an allocation of
+//! its own.
 
 mod depot;
 mod magazine;
@@ -38,10 +38,10 @@ pub const LARGE: usize = 112;
 
 const ALIGN: usize = 8;
 
-/// Returns the size class of `T`'s cell, or `None` if `T` needs an allocation of its own.
+/// Returns the size class of `T`'s cell: 0 for small, 1 for large, and `None` if `T` needs an allocation of its own.
 const fn class_of<T>() -> Option<usize> {
     if CHECKED || cfg!(tollgate_plain_cells) {
-        // Models and sanitizers use plain allocations, in which they see leaks and uses after free.
+        // In models and under sanitizers each cell is an allocation of its own, so that leaks and uses after free are found.
         None
     } else if align_of::<T>() > ALIGN {
         None
@@ -124,10 +124,11 @@ impl ThreadCache {
         }
     }
 
-    /// Replaces the serving magazine, which must be empty, by one with cells, and takes a free cell from it.
+    /// Replaces the serving magazine by one with cells, and takes a free cell from the new one. The serving magazine must be
+    /// empty.
     ///
-    /// If the loading magazine has cells, swaps the two magazines. Otherwise exchanges the empty serving magazine at the depot
-    /// for a magazine with cells.
+    /// If the loading magazine has cells, swaps the serving and the loading magazine. Otherwise exchanges the serving magazine
+    /// at the depot for a magazine with cells.
     #[cold]
     fn reload(&self, class: usize) -> NonNull<u8> {
         let empty = unpack(&self.serving).unwrap_or_default();
@@ -143,10 +144,11 @@ impl ThreadCache {
         cell
     }
 
-    /// Replaces the loading magazine, which must be full, by an empty one, and puts a freed cell into the empty one.
+    /// Replaces the loading magazine by an empty one, and puts a freed cell into the new one. The loading magazine must be
+    /// full.
     ///
-    /// If the serving magazine is empty, swaps the two magazines. Otherwise exchanges the full loading magazine at the depot
-    /// for an empty magazine.
+    /// If the serving magazine is empty, swaps the serving and the loading magazine. Otherwise exchanges the loading magazine
+    /// at the depot for an empty magazine.
     #[cold]
     fn unload(&self, class: usize, cell: *mut u8) {
         let loaded = unpack(&self.loading).unwrap_or_default();
@@ -203,8 +205,8 @@ impl Drop for ThreadCaches {
 
 /// Returns this thread's cached cells to their slabs.
 ///
-/// A thread of a loom model must call this function at the thread's end. At the end of a model loom destroys the depot before
-/// the thread-locals of the last threads, and their destructors would use the depot.
+/// A thread of a loom model must call this function before it ends. At the end of a model loom destroys the depot first. A
+/// destructor of a thread-local that ran later would use the destroyed depot.
 #[cfg(tollgate_loom)]
 pub fn clear() {
     CACHES.with(ThreadCaches::clear);

@@ -1,23 +1,23 @@
 //! Counts the turns of a worker by class. From these counts the worker chooses the class in which it looks for a task first.
 //!
-//! A worker takes a ready task of the highest class that has one, with two exceptions. By these exceptions tasks of each class
-//! start, however many tasks of a higher class are ready.
-//!
+//! A worker takes a ready task of the highest class that has one, with two exceptions. Because of them tasks of each class
+//! start, however many tasks of a higher class are ready:
 //! - `due-1`: After [`NORMAL_AFTER`] turns of `High` in which a task of `Normal` was ready, the worker looks for tasks of
 //!   `Normal` before it looks for those of `High`.
 //! - `due-2`: After [`LOW_AFTER`] turns of `High` and `Normal` in which a task of `Low` was ready, the worker looks for tasks
 //!   of `Low` first.
 //!
-//! Each seat has counts of its own. So the two numbers of turns hold for each worker, whatever the other workers do.
+//! Each worker's seat has its own counts of turns, which no turn of another worker changes.
 
 use crate::base::task::OpaqueJob;
 use crate::priority::Priority;
 use crate::sync::scaled;
 use std::cell::Cell;
 
-/// The greatest number of turns of `High` between two turns of `Normal`, while a task of `Normal` is ready.
+/// The greatest number of a worker's turns of `High` between two of its turns of `Normal`, while a task of `Normal` is ready.
 pub const NORMAL_AFTER: u32 = scaled(8, 2, 2) as u32;
-/// The greatest number of turns of `High` and `Normal` between two turns of `Low`, while a task of `Low` is ready.
+/// The greatest number of a worker's turns of `High` and `Normal` between two of its turns of `Low`, while a task of `Low` is
+/// ready.
 pub const LOW_AFTER: u32 = scaled(32, 4, 4) as u32;
 
 /// The counts of turns of one seat, by class.
@@ -25,7 +25,7 @@ pub const LOW_AFTER: u32 = scaled(32, 4, 4) as u32;
 pub struct ClassTurns {
     over_normal: Cell<u32>,
     over_low: Cell<u32>,
-    /// For each class, the job that had the last turn. The job may be freed, so the code only compares its address.
+    /// The job that had the last turn of each class. That job might have been freed, so the code only compares its address.
     last: [Cell<Option<OpaqueJob>>; 3],
 }
 
@@ -62,7 +62,7 @@ impl ClassTurns {
         self.last[class as usize].get()
     }
 
-    /// Notes the job of `class` that gets the next turn.
+    /// Notes `job` as the job of `class` that has the last turn.
     pub fn set_last(&self, class: Priority, job: OpaqueJob) {
         self.last[class as usize].set(Some(job));
     }

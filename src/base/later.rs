@@ -1,9 +1,9 @@
 //! Delays a thread's wake-ups of waiters until the thread holds no queue lock.
 //!
-//! A waker runs user code, which may push, cancel or wait. Such a wait may last until another thread gets the queue lock. So a
-//! thread that grants permits to waiters under a queue lock puts these waiters into a list of its own. The thread notifies the
-//! waiters after it has unlocked its last queue. The list of waiters allocates nothing, because it links the waiters' cells by
-//! their headers.
+//! A waker runs user code, which can wait for a task. If a thread called a waker under a queue lock, that task might never
+//! start, because another thread needs the lock to admit it. So a thread that grants permits to waiters under a queue lock puts
+//! these waiters into a list, and notifies them after it has unlocked its last queue. The list links the waiters' cells by
+//! their headers, so it needs no allocation.
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header};
@@ -15,7 +15,7 @@ use std::ptr;
 
 /// The delayed wake-ups of one thread. No field has a destructor, so the thread can use this value until the thread ends.
 struct Later {
-    /// The number of [`Deferral`]s on this thread. If this is not 0, the thread delays its wake-ups.
+    /// The number of [`Deferral`]s on this thread. While this number is not 0, the thread delays its wake-ups.
     depth: Cell<u32>,
     first: Cell<*mut Header>,
     last: Cell<*mut Header>,
@@ -59,7 +59,7 @@ impl Drop for Deferral {
 }
 
 impl Later {
-    /// Adds a waiter's cell at the end of the list.
+    /// Adds a waiter's cell at the end of the list of waiters that the thread notifies later.
     fn add(&self, cell: CellPtr) {
         // Ordering: Relaxed; the cell is in this thread's own list.
         cell.header().next.store(ptr::null_mut(), Ordering::Relaxed);
@@ -70,7 +70,7 @@ impl Later {
         }
     }
 
-    /// Takes the first cell of the list.
+    /// Takes the first cell out of the list of waiters that the thread notifies later.
     fn take(&self) -> Option<CellPtr> {
         let cell = CellPtr::from_ptr(self.first.get())?;
         // Ordering: Relaxed; the list is this thread's own.
@@ -82,8 +82,8 @@ impl Later {
         Some(cell)
     }
 
-    /// Does all delayed wake-ups. A waker that runs here may begin a further [`Deferral`]. If so, the end of that deferral
-    /// calls this function again, for the wake-ups that were delayed meanwhile.
+    /// Wakes all waiters whose wake-ups this thread has delayed. A waker that runs here can begin a further [`Deferral`]. The
+    /// end of that deferral then calls this function again, for the wake-ups that were delayed meanwhile.
     fn catch_up(&self) {
         for key in self.keys.take() {
             parking_lot().wake(key);
@@ -94,7 +94,8 @@ impl Later {
     }
 }
 
-/// Notifies a waiter whose outcome is decided: at once, or when the last [`Deferral`] on this thread ends.
+/// Notifies a waiter whose outcome is decided. If a [`Deferral`] exists on this thread, notifies the waiter when the last one
+/// ends.
 pub fn notify(cell: CellPtr) {
     let now = LATER.with(|later| {
         let now = later.depth.get() == 0;
@@ -108,7 +109,7 @@ pub fn notify(cell: CellPtr) {
     }
 }
 
-/// Wakes all waiters of `key` in the parking lot: at once, or when the last [`Deferral`] on this thread ends.
+/// Wakes all waiters of `key` in the parking lot. If a [`Deferral`] exists on this thread, wakes them when the last one ends.
 pub fn wake(key: usize) {
     let now = LATER.with(|later| {
         let now = later.depth.get() == 0;

@@ -1,9 +1,9 @@
 //! Records the events of a pool while its timeline is on, and the jobs of these events. The events are in rings of a fixed
 //! size.
 //!
-//! Each worker has a ring of its own. Threads that are not workers of the pool share a few rings. Each ring has a lock. A
-//! worker's lock is contended only while the timeline is read. While the timeline is off, no event is written. No ring has
-//! memory before the timeline is started for the first time.
+//! Each worker of the pool has its own ring of events. All other threads share a few rings. Each ring has a lock. The lock of a
+//! worker's ring is contended only while a thread reads the timeline. While the timeline is off, no event is written. No ring
+//! has memory before the timeline is started for the first time.
 
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sync::thread_static;
@@ -88,13 +88,15 @@ pub struct Event {
     pub at: u64,
     /// The address of the task's cell, or the odd number of a permit without a task, or 0.
     pub task: usize,
-    /// A number, whose meaning depends on `kind`. `Started`, `Refused` and `Admitted`: the id of the event that made this one
-    /// possible, or 0. `Waits`, `Resumed` and `Ended`: the id of the task's last `Started`, or 0 if no start was recorded.
-    /// `Pushed`: the number of the task's name, or 0. `Granted`: the number of the permit.
+    /// A number, whose meaning depends on `kind`:
+    /// - `Started`, `Refused` and `Admitted`: the id of the event that made this event possible, or 0.
+    /// - `Waits`, `Resumed` and `Ended`: the id of the task's last `Started` event, or 0 if no start was recorded.
+    /// - `Pushed`: the number of the task's name, or 0 if the task has no name.
+    /// - `Granted`: the number of the permit.
     pub cause: u64,
-    /// The track (the number of the job in the timeline).
+    /// The number of the job's track in the timeline.
     pub track: u32,
-    /// The track of the gate that refused or admitted the task.
+    /// The number of the track of the gate that refused or admitted the task.
     pub gate: u32,
     /// The number of tasks that hold a permit of the job.
     pub running: u32,
@@ -102,7 +104,7 @@ pub struct Event {
     pub limit: u32,
     /// The number of tasks in the job's queue.
     pub backlog: u32,
-    /// The index of the worker's seat, or `u16::MAX` for a thread without one.
+    /// The index of the worker's seat, or `u16::MAX` if the thread has no seat.
     pub seat: u16,
     /// What happened.
     pub kind: Kind,
@@ -133,8 +135,8 @@ impl Event {
 
 /// The task that runs on a thread, as its `Started` event has recorded it. All fields are 0 if no start was recorded.
 ///
-/// The address alone does not identify the task. A cell may be freed, and used for another task, while the task that was in the
-/// cell still runs.
+/// The field `task` alone does not identify the task: a cell can be freed, and used for another task, while the task that was
+/// in the cell still runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Running {
     /// The address of the task's cell.
@@ -169,7 +171,7 @@ pub fn here<R>(f: impl FnOnce(&Here) -> R) -> R {
 pub struct Info {
     /// The job's name.
     pub name: Option<String>,
-    /// The track of the job's parent, or 0.
+    /// The number of the track of the job's parent, or 0.
     pub parent: u32,
     /// The time at which the job's record was freed. `None` before that time.
     pub ended: Option<u64>,
@@ -180,14 +182,14 @@ pub struct Info {
 pub struct Track(AtomicU32);
 
 impl Track {
-    /// Returns the track, if the job has one.
+    /// Returns the number of the job's track, or `None` before the job's first event.
     pub fn get(&self) -> Option<u32> {
         // Ordering: Relaxed; a figure. The lock of the tracks orders the job's entry there.
         Some(self.0.load(Ordering::Relaxed)).filter(|track| *track > 0)
     }
 
-    /// Returns the job's track. If the job has no track yet, its track becomes `next`. The caller must have the lock of the
-    /// tracks.
+    /// Returns the number of the job's track. If the job has no track yet, the number becomes `next`. The caller must hold the
+    /// lock of `Log::tracks`.
     pub fn get_or_set(&self, next: u32) -> u32 {
         self.get().unwrap_or_else(|| {
             // Ordering: Relaxed; as in `get`.
@@ -201,7 +203,7 @@ impl Track {
 struct Tracks {
     infos: BTreeMap<u32, Info>,
     last: u32,
-    /// The tracks of ended jobs. The job that ended first is in front.
+    /// The numbers of the tracks of ended jobs. The job that ended first is in front.
     ended: VecDeque<u32>,
 }
 
@@ -226,7 +228,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Adds an event. If the ring is full, the event replaces the oldest one. Returns the number of the event.
+    /// Adds an event. If the ring is full, the event replaces the oldest one. Returns the number of the event in this ring.
     fn push(&mut self, event: Event) -> u64 {
         if self.events.len() < self.most {
             self.events.push(event);
@@ -244,7 +246,8 @@ impl Ring {
 pub struct Log {
     rings: Box<[CachePadded<FiguresMutex<Ring>>]>,
     tracks: FiguresMutex<Tracks>,
-    /// The times of the timeline's last start and of the stop after that start, in nanoseconds from the making of the pool.
+    /// The time of the timeline's last start, and the time of the stop after that start, if it has been stopped. In nanoseconds
+    /// from the making of the pool.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
     /// The number of permits without a task that were given a number so far.
@@ -271,7 +274,7 @@ pub struct Record {
 }
 
 impl Log {
-    /// Makes the log of a pool with so many workers. The rings have no memory yet.
+    /// Makes the log of a pool with `workers` workers. The rings have no memory yet.
     pub fn new(workers: usize) -> Self {
         let ring = || CachePadded::new(FiguresMutex::new(Ring::default()));
         Self {
@@ -352,8 +355,8 @@ impl Log {
         id(place, number)
     }
 
-    /// Returns the track of a job. If the job has no track yet, makes one. Calls `track` with the next track number, under the
-    /// lock of the tracks. `track` must set that number as the job's track if the job has none, and return the job's track.
+    /// Returns the number of a job's track. Calls `track` with an unused number, under the lock of the tracks. If the job has
+    /// no track, `track` must give it the unused number. In each case `track` must return the number of the job's track.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
         let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;

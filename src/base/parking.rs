@@ -1,23 +1,24 @@
 //! The parking lot: queues of waiters (threads and wakers), by the address of what they wait for.
 //!
-//! An object that can be waited for needs one bit, *waited*. The thread that ends the wait uses the parking lot only if that
-//! bit is set. So an object without waiters costs nothing.
+//! An object that threads or futures can wait for has one bit, *waited*. The thread that ends the wait uses the parking lot
+//! only if that bit is set. So an object without waiters costs nothing.
 //!
 //! A waiter:
 //! - `park-1`: the waiter locks the bucket of its key.
-//! - `park-2`: the waiter sets the object's *waited* bit and checks the condition. If the condition holds, the waiter unlocks
-//!   and returns.
+//! - `park-2`: the waiter sets the object's *waited* bit, and checks the condition that it waits for. If the condition holds,
+//!   the waiter unlocks and returns.
 //! - `park-3`: the waiter adds its entry to the bucket and unlocks.
 //! - `park-4`: a waiting thread parks. A future returns `Pending`.
 //!
-//! The thread that ends the wait (the *waking thread*):
-//! - `unpark-1`: the waking thread makes the condition hold and reads the bit, in one read-modify-write.
+//! The thread that ends a wait (the *waking thread*):
+//! - `unpark-1`: the waking thread makes the condition hold and reads the *waited* bit, in one read-modify-write.
 //! - `unpark-2`: if the bit was set, the waking thread locks the bucket, takes the entries of the key out, unlocks, and wakes
 //!   the waiters of these entries.
 //!
-//! No wake-up is lost. If the condition holds before the waiter's check, the waiter does not park (`park-2`). Otherwise the
-//! waking thread sees the bit (`unpark-1`), and waits for the bucket's lock (`unpark-2`). The waiter holds this lock from its
-//! check until it has added its entry (`park-1` to `park-3`). So the waking thread finds the entry.
+//! No wake-up is lost. If a waking thread makes the condition hold before the waiter checks it, the waiter does not park
+//! (`park-2`). Otherwise the waking thread sees the *waited* bit (`unpark-1`), and waits for the bucket's lock (`unpark-2`).
+//! The waiter holds this lock from its check until it has added its entry (`park-1` to `park-3`). So the waking thread finds
+//! the entry.
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::time::Instant;
@@ -45,7 +46,7 @@ enum Waiter {
     Future(Waker),
 }
 
-/// The signal by which the waking thread wakes one parked thread.
+/// The signal that wakes one parked thread.
 #[derive(Debug)]
 struct Signal {
     /// Set before the thread is unparked, so that the thread can tell a wake-up from a spurious return of `park`.
@@ -102,7 +103,7 @@ impl ParkingLot {
 
     /// Locks the bucket of `key`.
     ///
-    /// The caller must not clone, wake or drop a waker under this lock, because wakers run user code.
+    /// While the caller holds the bucket's lock, it must not clone, wake or drop a waker, because wakers run user code.
     fn lock(&self, key: usize) -> MutexGuard<'_, Bucket> {
         // Keys are multiples of eight. The multiplication spreads them over the buckets.
         let bucket = (key >> 3).wrapping_mul(0x9E37_79B9) / 64 % BUCKETS;
@@ -111,8 +112,9 @@ impl ParkingLot {
 
     /// Parks the calling thread until another thread wakes the waiters of `key`, or until the time `until` has passed.
     ///
-    /// `wait` runs under the bucket's lock. `wait` must set the object's *waited* bit, and then return true if the thread must
-    /// wait, because the condition does not hold yet (`park-2`). If `wait` returns false, the thread does not park.
+    /// `wait` runs under the lock of the bucket of `key`. `wait` must set the *waited* bit of the object at `key`. Then `wait`
+    /// must return true if the condition that the thread waits for does not hold (`park-2`). If `wait` returns false, the
+    /// thread does not park.
     pub fn park(&self, key: usize, until: Option<Instant>, wait: impl FnOnce() -> bool) -> Waited {
         let thread = thread::current();
         let signal = Arc::new(Signal { given: AtomicBool::new(false), thread });
@@ -143,8 +145,9 @@ impl ParkingLot {
 
     /// Registers a waker for `key` and returns its entry number, or `None` if `wait` returns false.
     ///
-    /// `wait` must do what [`park`](Self::park) demands. If `entry` is the number from an earlier call, the new waker replaces
-    /// the waker of that entry. The entry keeps its place in the queue.
+    /// `wait` must set the *waited* bit, and then return true if the future must wait, as in [`park`](Self::park). If `entry`
+    /// is the number from an earlier call, the new waker replaces the waker of that entry. The entry keeps its place in the
+    /// queue.
     pub fn enter(
         &self,
         key: usize,
@@ -174,7 +177,8 @@ impl ParkingLot {
             .all(|bucket| bucket.waiters.is_empty())
     }
 
-    /// Returns true if `key` has a waiter. Called when a job or a task is freed, in builds that assert that no waiter is left.
+    /// Returns true if `key` has a waiter. Builds that check for leftover waiters call this function when a job or a task is
+    /// freed.
     pub fn has_waiter(&self, key: usize) -> bool {
         self.lock(key).first(key).is_some()
     }
@@ -195,7 +199,8 @@ impl ParkingLot {
 
     /// Returns true if `key` has a waiter. If `key` has none, runs `f` under the bucket's lock, and returns false.
     ///
-    /// `f` typically clears the object's *waited* bit. The lock keeps a new waiter from setting the bit at the same time.
+    /// `f` typically clears the *waited* bit of the object at `key`. Because of the bucket's lock no new waiter sets the bit at
+    /// the same time.
     pub fn if_none_waits(&self, key: usize, f: impl FnOnce()) -> bool {
         let bucket = self.lock(key);
         let waits = bucket.first(key).is_some();
@@ -205,7 +210,7 @@ impl ParkingLot {
         waits
     }
 
-    /// Wakes all waiters of `key`. The object at that address may already be freed, because the parking lot only compares the
+    /// Wakes all waiters of `key`. The object at that address might already be freed, because the parking lot only compares the
     /// address.
     pub fn wake(&self, key: usize) {
         let mut woken = Vec::new();

@@ -10,8 +10,8 @@ use crate::sync::deque::{Stealer, Worker};
 use crate::sync::shrunk;
 use std::cell::Cell;
 
-/// A push from inside a task adds the new task to the worker's deque only if the deque has fewer tasks than this number.
-/// Otherwise the new task goes to the job's queue.
+/// The number of tasks at which a worker's deque counts as full. If the deque is full, a push from inside a task puts the new
+/// task into the job's queue, and not into the deque.
 pub const LOCAL_MOST: usize = shrunk(256, 4);
 
 /// The seat of one worker: its deques, and the state of its own work.
@@ -26,14 +26,14 @@ pub struct Seat {
     pub batch: Worker<CellPtr>,
     /// The address of the job to which all tasks of the batch belong.
     batch_of: Cell<usize>,
-    /// The address of a job, and the number of that job's tasks at the top of `deque`. The address is only compared.
+    /// The address of a job, and the number of that job's tasks at the top of `deque`. The code only compares the address.
     pub top: Cell<(usize, u64)>,
     /// The number of times that the owner has searched its own queues and the injector for a task of the class `Normal`,
     /// modulo 2³².
     pub turns: Cell<u32>,
     /// The state of the random number generator that chooses victims.
     rng: Cell<u32>,
-    /// True if the owner must next take a task that has waited long: from the injector, or from the old end of the deque.
+    /// True if the owner must next take a task that has waited long: a task from the injector, or the oldest task of the deque.
     pub others_first: Cell<bool>,
     /// The address of the job whose task the owner runs, or 0. Read for statistics, and by thieves as a hint.
     job: AtomicUsize,
@@ -48,16 +48,16 @@ pub struct Seat {
     pub figures: Figures,
 }
 
-/// The ends of a seat's deques from which thieves take tasks.
+/// The stealers of a seat's two deques. Thieves take tasks through them.
 pub struct Victim {
-    /// The end of the local queue from which thieves take tasks.
+    /// The stealer of the local queue.
     pub deque: Stealer<CellPtr>,
-    /// The end of the batch from which thieves take tasks.
+    /// The stealer of the batch.
     pub batch: Stealer<CellPtr>,
 }
 
 impl Victim {
-    /// Returns true if both deques seem to be empty, so that there is nothing to steal.
+    /// Returns true if the local queue and the batch seem to be empty, so that there is nothing to steal.
     pub fn is_empty(&self) -> bool {
         self.deque.is_empty() && self.batch.is_empty()
     }
@@ -71,8 +71,7 @@ pub struct Figures {
     parked: AtomicU64,
 }
 
-// SAFETY: only the seat's owner uses the deques' own ends and the `Cell`s. A seat gets a new owner under a lock. Other fields
-// are atomics.
+// SAFETY: only the seat's owner uses the deques' own ends and the `Cell`s, and gets the seat under a lock. The rest is atomic.
 unsafe impl Sync for Seat {}
 // SAFETY: a seat gets a new owner under a lock, and all fields are Send.
 unsafe impl Send for Seat {}
@@ -138,7 +137,7 @@ impl Seat {
         self.flights.load(Ordering::Relaxed)
     }
 
-    /// Returns the ends of the deques from which thieves take tasks.
+    /// Returns the stealers of the seat's two deques, for thieves.
     pub fn victim(&self) -> Victim {
         Victim { deque: self.deque.stealer(), batch: self.batch.stealer() }
     }
@@ -151,8 +150,8 @@ impl Seat {
     /// Prepares the batch for tasks of the job with the address `job`. If the batch has tasks of another job, moves these tasks
     /// to the local queue. Returns true if a task was moved.
     ///
-    /// While a task moves, it is in neither deque, so no thief finds it. If the call returns true, the caller must notify a
-    /// worker.
+    /// If this call returns true, the caller must notify a worker. While a task moved from the batch to the local queue, it was
+    /// in neither of them, so no thief found it.
     #[inline]
     #[must_use]
     pub fn begin_batch(&self, job: usize) -> bool {

@@ -1,12 +1,12 @@
-//! Tells the waiters for a job of its *rests*: the moments at which no task of the job was queued or running. A waiter that
-//! checks the job after such a moment learns here that the job was at rest.
+//! Counts the *rests* of a job: the moments at which no task of the job was queued or running. A waiter that checks the job too
+//! late, when the job is busy again, learns from this count that the job was at rest.
 //!
-//! A waiter that sees a job at rest may push a task at once. A second waiter, woken at the same time, then finds the job busy
-//! again. So the second waiter could miss each rest for ever. To prevent this, the first waiter raises the job's count of
+//! A waiter that sees a job at rest can push a task at once. A second waiter, woken at the same time, then finds the job busy
+//! again. So the second waiter could miss each rest for ever. To prevent this, the first waiter adds one to the job's count of
 //! rests. A waiter that finds the job busy compares this count with the count at the start of its own wait. If the two counts
 //! differ, the job was at rest meanwhile.
 //!
-//! The count of rests exists while the job has waiters for a rest. No other protocol uses that count.
+//! A job has a count of rests only while a waiter waits for the job.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Mutex, MutexGuard, global};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 global! {
-    /// Returns the waiters for a rest and the count of rests of each job, by the job's address.
+    /// Returns, by the job's address, the number of waiters and the count of rests of each job for whose rest a waiter waits.
     fn rests() -> Mutex<BTreeMap<usize, Rest>> { Mutex::new(BTreeMap::new()) }
 }
 
@@ -24,7 +24,7 @@ struct Rest {
     count: u64,
 }
 
-/// A waiter for the rest of a job. The caller must keep the job until this value is dropped.
+/// A waiter that waits until a job is at rest. The caller must keep the job until this value is dropped.
 #[derive(Debug)]
 pub struct Resting {
     key: usize,
@@ -48,8 +48,8 @@ impl Resting {
 
     /// Notes that this waiter has seen the job at rest, and wakes the other waiters.
     ///
-    /// A waiter for the job may be parked at that time, until one of the job's children is idle. This call does not wake such a
-    /// waiter. When that child is idle, the waiter itself calls [`has_come`](Self::has_come).
+    /// A waiter for a job also waits until the job's children are idle. This call does not wake a waiter that is parked until a
+    /// child is idle. When the child is idle, that waiter itself calls [`has_come`](Self::has_come).
     pub fn note(&self) {
         let others = with_rest(self.key, |rest| {
             let others = rest.waiters > 1;

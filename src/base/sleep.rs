@@ -6,35 +6,42 @@
 //! A thread that has made a task ready (a *notifier*):
 //! - `wake-1`: the notifier puts the task into the injector or a deque.
 //! - `wake-2`: the notifier executes a full fence.
-//! - `wake-3`: the notifier loads the word. If a worker is searching, or no worker is parked, the notifier is done.
-//! - `wake-4`: the notifier takes the lock and checks the word again. Then it pops a parked worker from the list, counts that
-//!   worker as searching, and unparks that worker.
+//! - `wake-3`: the notifier loads the packed word. If the word counts a searching worker, or no parked worker, the notifier is
+//!   done.
+//! - `wake-4`: the notifier takes the lock of the list of parked workers, and checks the word again. Then it pops a worker from
+//!   the list, counts that worker as searching, and unparks that worker.
 //!
 //! A searching worker that has found no task:
-//! - `sleep-1`: under the lock, the worker adds itself to the list, and counts itself as parked instead of searching.
+//! - `sleep-1`: under the lock of the list of parked workers, the worker adds itself to the list, and counts itself as parked
+//!   instead of searching.
 //! - `sleep-2`: the worker executes a full fence.
-//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker wakes a parked worker
-//!   as a notifier does (`wake-3`, `wake-4`). The woken worker may be this worker itself.
-//! - `sleep-4`: the worker parks until a notifier has popped it from the list.
+//! - `sleep-3`: the worker checks the injector and every deque. If a task is in one of them, the worker wakes a parked worker,
+//!   as a thread that has made a task ready does (`wake-3`, `wake-4`). The woken worker might be this worker itself.
+//! - `sleep-4`: the worker parks until a thread has popped it from the list (`wake-4`).
 //!
-//! Claim: a task never stays in a queue while a worker is parked and no worker is searching.
+//! Claim: a task never stays in a queue while a worker is parked and no worker is searching. The thread that has made the task
+//! ready is its notifier.
 //! - If the notifier sees a searching worker (`wake-3`), that worker finds the task, or counts itself as parked later
-//!   (`sleep-1`). In the second case the two fences order the push (`wake-1`) before the worker's check (`sleep-3`). So the
-//!   check sees the task.
+//!   (`sleep-1`). In the second case the two fences (`wake-2`, `sleep-2`) order the push before the worker's check (`sleep-3`).
+//!   So the check sees the task.
 //! - If the notifier sees no parked worker (`wake-3`), a worker that parks counts itself as parked later (`sleep-1`). By the
 //!   two fences, the check of that worker (`sleep-3`) sees the task.
 //!
 //! `search-1`: when the last searching worker has found a task, it checks whether a queue has another task. If so, the worker
-//! wakes another worker (`wake-4`). The notifier of the other task may have seen this worker searching (`wake-3`). In that case
-//! the notifier has woken no worker.
+//! wakes another worker (`wake-4`). Otherwise the other task could stay in its queue: its notifier might have seen this worker
+//! searching (`wake-3`), and woken no worker.
 //!
-//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this is
-//! usually the worker that parks last. This thread sets `TERMINATED` under the lock, and executes a full fence. Then it checks
-//! again that nothing is outstanding and that all queues are empty. If not, it clears `TERMINATED`.
+//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this
+//! state, usually the worker that parks last, sets the flag `TERMINATED` under the lock of the list of parked workers, and
+//! executes a full fence. Then the thread checks again that nothing is outstanding and that all queues are empty. If the check
+//! fails, the thread clears `TERMINATED`.
 //!
-//! If this check has missed a pusher's task, the pusher sees the flag when it checks the word (`wake-3`, `wake-4`). Then the
-//! pusher cancels all tasks in the injector, its own included. A call that counts as outstanding only after the flag was set
-//! waits for the lock (see [`Sleep::depart_in_time`]). Afterwards the flag says whether the drain has ended.
+//! A thread that ends a drain might not see a task that another thread pushes at the same time. The pusher then sees
+//! `TERMINATED` when it checks the word (`wake-3`, `wake-4`), and cancels all tasks in the injector, its own included.
+//!
+//! A drain also waits for each call that holds or cancels a job. If such a call begins only after `TERMINATED` was set, the
+//! call waits for the list's lock (see [`Sleep::depart_in_time`]). Once the call has had this lock, `TERMINATED` says whether
+//! the drain has ended.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard, fence_after_rmw, full_fence, thread};
@@ -43,7 +50,7 @@ const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
 const AWAY_COUNT: u64 = (1 << 24) - 1;
-/// The greatest number of spare workers of a pool. For each spare worker a task may be outstanding, so this number must fit
+/// The greatest number of spare workers of a pool. For each spare worker a task can be outstanding, so this number must fit
 /// into the word's field of outstanding tasks.
 pub const MOST_SPARES: usize = (1 << 14) - 1;
 const DRAINING: u64 = 1 << 62;
@@ -123,7 +130,7 @@ impl Sleep {
         self.notify_fenced()
     }
 
-    /// Does what [`notify`](Self::notify) does, for a caller that has already executed the fence.
+    /// Does what [`notify`](Self::notify) does, for a caller that has already executed the full fence (`wake-2`).
     #[inline]
     fn notify_fenced(&self) -> Notified {
         // Ordering: Relaxed; the caller's fence orders this load after the push (wake-3).
@@ -172,8 +179,8 @@ impl Sleep {
 
     /// Stops counting the calling worker as searching. Call this when the worker has found a task.
     ///
-    /// Returns true if no other worker is searching. Then the caller must check all queues, and notify if one of them has a
-    /// task (`search-1`).
+    /// Returns true if no other worker is searching. In this case the caller must check all queues, and wake a worker if one of
+    /// them has a task (`search-1`).
     #[inline]
     #[must_use]
     pub fn stop_searching(&self) -> bool {
@@ -185,7 +192,8 @@ impl Sleep {
 
     /// Parks a searching worker until a notifier wakes it (`sleep-1` to `sleep-4`).
     ///
-    /// `look` must return true if a task is in any queue. `busy` must return true if a drain still has something to wait for.
+    /// `index` is the index of the worker's seat. `look` must return true if a task is in any queue. `busy` must return true if
+    /// a drain still has something to wait for.
     pub fn park(&self, index: usize, look: impl Fn() -> bool, busy: impl Fn() -> bool) -> Woken {
         let parker = &self.parkers[index];
         {
@@ -225,8 +233,8 @@ impl Sleep {
         let word = self.word.fetch_or(TERMINATED, Ordering::AcqRel);
         fence_after_rmw();
         if away(word) != 0 || busy() {
-            // A drain must wait again, so it continues. A thread that has seen the flag waits for the lock, then
-            // checks the flag again.
+            // The drain must still wait, so this thread clears the flag. A thread that has seen the flag set waits for the
+            // lock, and then reads the flag again.
             self.word.fetch_and(!TERMINATED, Ordering::AcqRel);
             return;
         }
@@ -276,11 +284,12 @@ impl Sleep {
         self.word.fetch_add(AWAY, Ordering::AcqRel);
     }
 
-    /// Does what [`depart`](Self::depart) does, for a thread that may have no seat.
+    /// Does what [`depart`](Self::depart) does, for a thread that might have no seat.
     ///
-    /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count in one change, under the list's lock.
-    /// If this call finds `TERMINATED` set, that thread has not seen the new count. So this call waits for the lock. When it
-    /// has the lock, the check is over. If this call finds the flag clear, the thread of a later check sees the new count.
+    /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count of outstanding calls in one change,
+    /// under the list's lock. If this call finds `TERMINATED` clear, a later check counts this call. If this call finds
+    /// `TERMINATED` set, the present check might not have counted it. So this call then waits for the list's lock, until the
+    /// present check is over.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
@@ -298,7 +307,7 @@ impl Sleep {
         }
     }
 
-    /// Returns `TooLate` if the workers have ended or may be ending, because the drain is over. Otherwise returns `Fine`.
+    /// Returns `TooLate` if the workers have ended or might be ending, because the drain is over. Otherwise returns `Fine`.
     #[inline]
     pub fn seen(&self) -> Notified {
         // Ordering: Acquire; pairs with the change that set TERMINATED.
@@ -307,7 +316,7 @@ impl Sleep {
     }
 
     /// Returns true if the workers have ended or are ending, because the drain is over. Waits for the list's lock, because a
-    /// thread that holds this lock may set `TERMINATED` and clear it again.
+    /// thread that holds this lock can set `TERMINATED` and clear it again.
     pub fn workers_left(&self) -> bool {
         let _list = self.lock();
         self.seen() == Notified::TooLate

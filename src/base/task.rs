@@ -1,5 +1,5 @@
-//! The head of a cell. A cell is a block of memory with a header and the task's closure. The cell of a task with a handle also
-//! has the task's state and its result.
+//! The header of a cell. A cell is a block of memory with a header and the task's closure. The cell of a task with a handle
+//! also has the task's state and its result.
 //!
 //! Queues hold pointers to headers. The header's vtable knows the type of the whole cell.
 
@@ -22,8 +22,8 @@ pub struct Header {
     pub next: AtomicPtr<Header>,
 }
 
-/// A pointer to a job's record. Code below the module `job` only compares the pointer. The second field says that shared
-/// references may change the record. So a handle of a job is not unwind safe.
+/// A pointer to a job's record. Modules below `job` only compare the pointer. The second field makes a handle of a job not
+/// unwind safe, because a record can change behind a shared reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
@@ -92,8 +92,8 @@ pub struct FutureTable {
     /// Cancels the future. Returns `None` if the caller must do nothing more: the future has ended, or a worker will drop it.
     /// Otherwise no queue has the cell, and the caller must call `queue` with the returned flag.
     pub(crate) cancel: unsafe fn(CellPtr) -> Option<bool>,
-    /// Puts a cancelled future into a deque or the injector, so that a worker drops it. The flag says whether the future waits
-    /// without a permit.
+    /// Puts a cancelled future into a deque or the injector, so that a worker drops it. The flag must be true if the future
+    /// waits without a permit.
     pub(crate) queue: unsafe fn(CellPtr, bool),
     /// Returns true if the future waits without a permit, and was not woken.
     pub(crate) waits_without_permit: unsafe fn(CellPtr) -> bool,
@@ -150,13 +150,14 @@ pub enum Mark {
     Loose = 0,
     /// The task has a reservation at each gate: the words of its job and of each ancestor count it as ready.
     Ready = 1,
-    /// The task has its permits.
+    /// The task is a future that was pending, and has its permits.
     Admitted = 2,
     /// The cell is a sweep, which is no task. The worker that takes the sweep drops the tasks in the queue of a cancelled job.
     Sweep = 3,
     /// The task was cancelled and has one busy count of its job. The worker that takes the task drops it.
     ToDrop = 4,
-    /// The task has its permits, and has not started. The worker that takes the task must check whether it may begin.
+    /// The task has its permits, and has not started. The worker that takes the task must check whether the task is allowed to
+    /// begin.
     Handed = 5,
 }
 
@@ -228,7 +229,7 @@ impl CellPtr {
         unsafe { (self.header().vtable.run)(self) }
     }
 
-    /// Returns true if the task's handle has cancelled or run the task, so that the cell, which is in a queue, is empty.
+    /// Returns true if this cell, which is in a queue, is empty, because the task's handle has cancelled or run the task.
     pub fn is_gone(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_gone)(self) }

@@ -1,11 +1,11 @@
 //! The timer of a pool: the entries that wait for a time, in the order of their times.
 //!
 //! To *arm* an entry is to add it to the timer. The entry is taken out when its time has come, or when it is cancelled. Each
-//! operation takes O(log n) under one lock. This module knows neither jobs nor tasks: the pool decides what happens when the
-//! time of an entry has come.
+//! operation takes O(log n) under one lock. This module knows neither jobs nor tasks: the pool decides what to do with an entry
+//! whose time has come.
 //!
-//! The first entry starts the timer's thread, which sleeps until the earliest time. The thread ends when the timer has been
-//! empty for [`KEPT`], or is closed. A timer whose clock a test moves has no thread.
+//! The first entry starts the timer's thread, which sleeps until the earliest time of an entry. The thread ends when the timer
+//! has been empty for [`KEPT`], or is closed. If a test moves the timer's clock, the timer has no thread.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::time::Instant;
@@ -40,9 +40,9 @@ pub fn is_in_service() -> bool {
     })
 }
 
-/// If this thread serves a timer, hands the timer to another thread. Call this before a thread waits outside of all tasks. User
-/// code that runs on a timer's thread, such as a waker, may wait for a later entry of the same timer. While it waits, only
-/// another thread can fire that entry.
+/// If this thread serves a timer, hands the timer to another thread. Call this before a wait of a thread that runs no task. A
+/// timer's thread also runs user code, such as a waker, which can wait for a later entry of the same timer. During that wait
+/// only another thread can fire the entry.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
         if let Some(hand_over) = timer.take()
@@ -71,7 +71,7 @@ struct State<T> {
     entries: BTreeMap<Key, T>,
     /// True while a thread serves the timer: it waits for the earliest time, or fires an entry.
     has_thread: bool,
-    /// The thread that was started last, which may have ended.
+    /// The thread that was started last, which might have ended.
     thread: Option<thread::JoinHandle<()>>,
     /// True after the pool has ended, or has begun to drop its tasks. From then on no entry can be armed.
     closed: bool,
@@ -105,8 +105,8 @@ impl<T> Timer<T> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Makes the key of an entry for the time `when`. Of two entries for one time, the timer first takes the one whose key was
-    /// made first.
+    /// Makes the key of an entry for the time `when`. If two entries have the same time, the timer first takes the entry whose
+    /// key was made first.
     pub fn key(&self, when: Instant) -> Key {
         // Ordering: Relaxed; a figure, and no two calls get the same one.
         (when, self.keys.fetch_add(1, Ordering::Relaxed))
@@ -115,7 +115,8 @@ impl<T> Timer<T> {
     /// Adds an entry under a key that [`key`](Self::key) has made. If the timer needs a thread and has none, calls `start` to
     /// start one.
     ///
-    /// `start` is called under the timer's lock, so it must run no user code. If `start` is `None`, the timer needs no thread.
+    /// `start` must start the timer's thread. It is called under the timer's lock, so it must run no user code. Pass `None` if
+    /// the timer needs no thread.
     ///
     /// # Errors
     /// Returns an error if the timer is closed, or the thread could not be started. Then no entry was added.
@@ -173,7 +174,8 @@ impl<T> Timer<T> {
         let is_empty = state.entries.is_empty();
         drop(state);
         if is_empty && entry.is_some() {
-            // The timer's thread waits for the time of this entry. Now it must wait for a further entry, and end if none comes.
+            // The timer's thread waits for the time of the cancelled entry. Now the thread must wait for a further entry, and
+            // end if none comes.
             self.changed.notify_one();
         }
         entry

@@ -10,8 +10,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// | 36     | waited  | a flag: a waiter waits until the tasks field is 0                           |
 /// | 37..64 | handles | one for each handle, child job, and entry in the pool's list of held jobs   |
 ///
-/// A worker can add several busy counts in advance, for tasks that the worker will push. At the end of its turn the worker
-/// subtracts the counts that it has not used. So the field `tasks` can be too great for a while. The field is never too small.
+/// A worker can add several busy counts in advance, for tasks that it will push. At the end of its turn the worker subtracts
+/// the counts that it has not used. So the number of busy tasks in the word can be too great for a while, but never too small.
 #[derive(Debug)]
 pub struct BusyCount(AtomicU64);
 
@@ -26,8 +26,8 @@ const MOST_HANDLES: u64 = 1 << 26;
 pub struct Left(u64);
 
 impl Left {
-    /// Returns true if the number of handles and the number of busy tasks are 0. The thread whose change led to this value must
-    /// free the job's record.
+    /// Returns true if the number of handles and the number of busy tasks are both 0. The thread that has changed the word to
+    /// this value must free the job's record.
     pub const fn unneeded(self) -> bool {
         self.0 & !WAITED == 0
     }
@@ -93,7 +93,8 @@ impl BusyCount {
         few
     }
 
-    /// Adds a handle for the library's own use. Never fails: the handles of users fill at most half of the field.
+    /// Adds a handle for the library's own use. Never fails, because the handles of users fill at most half of the count's
+    /// range.
     pub fn keep(&self) {
         // Ordering: as in `add_handle`.
         self.0.fetch_add(HANDLE, Ordering::Relaxed);

@@ -14,9 +14,9 @@ pub struct Capacity {
     most: u64,
     /// Bit 0 ([`WAITED`]) is set while a pusher waits for a slot. The other bits hold the number of taken slots.
     pub taken: AtomicU64,
-    /// Twice the number of cells without a slot that the last pass over the queue has left in the queue. Most of these cells
-    /// belong to tasks of children, which own no slot of this job. The next pass is due only when the queue has at least so
-    /// many cells without a slot.
+    /// No pass over the queue is due while the queue has fewer cells without a slot than this number. A pass frees the empty
+    /// cells in the queue. At the end of a pass this field becomes twice the number of cells without a slot that are still in
+    /// the queue. Most of these belong to tasks of children, which own no slot of this job.
     pub left: AtomicU64,
 }
 
@@ -30,7 +30,7 @@ impl Capacity {
         }
     }
 
-    /// Returns true if the capacity is 0: a pusher must push each task together with the task's permits.
+    /// Returns true if the capacity is 0. In this case a pusher must push each task together with the task's permits.
     pub fn is_none(&self) -> bool {
         self.most == 0
     }

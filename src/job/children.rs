@@ -6,8 +6,8 @@ use crate::pool::children::{Ended, Family};
 use crate::sync::atomic::Ordering;
 
 impl Ended {
-    /// Returns how many tasks of `job` have ended, by the way in which they ended. Tasks of the jobs below `job` are not
-    /// counted.
+    /// Returns the numbers of the tasks of `job` that have returned, have panicked and were cancelled. Tasks of the jobs below
+    /// `job` are not counted.
     pub fn of(job: JobPtr) -> Self {
         let tally = &job.tally;
         // Ordering: Relaxed all; figures. A wait for the job orders them before the waiter reads them.
@@ -23,7 +23,7 @@ impl Family {
     /// Adds `child` to the entry of `parent` in the table of children. The caller must keep the record of `child` alive.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
         if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
-            // A worker with a lease of the parent may still treat the parent as unlimited. The new epoch makes that worker
+            // A worker with a lease of the parent can still treat the parent as unlimited. The new epoch makes that worker
             // check the parent's word.
             parent.pool().advance_epoch();
         }
@@ -34,15 +34,15 @@ impl Family {
             .insert(child.opaque());
     }
 
-    /// Removes `child` from the table of children. Adds its counts of ended tasks, and those of the freed jobs below it, to the
-    /// entry of `parent`. Call it when the record of `child` is about to be freed.
+    /// Removes `child` from the table of children. Adds the counts of ended tasks of `child`, and of the freed jobs below
+    /// `child`, to the entry of `parent`. Call it when the record of `child` is about to be freed.
     pub fn leave(&self, parent: JobPtr, child: JobPtr) {
         let mut ended = Ended::of(child);
         ended += self.forget(child);
         let mut shard = self.shard(parent.opaque());
         // Ordering: Release; a thread that does not find the child takes the same lock later.
         self.left.fetch_add(1, Ordering::Release);
-        // In a model the table may have no entry of the parent, because the child was never added.
+        // In a model the table might have no entry of the parent, because the child was never added.
         if let Some(below) = shard.get_mut(&parent.opaque()) {
             below.children.remove(&child.opaque());
             below.left += ended;

@@ -9,9 +9,8 @@ use crate::pool::core::Shared;
 use crate::priority::Priority;
 
 impl AskedTurns {
-    /// Returns the share, turn time and class of a job whose builder asks for these settings, and whose parent is `parent`. If
-    /// the builder sets no turn time or no class, the job has that of its parent. The share is multiplied by the parent's
-    /// share.
+    /// Returns the share, turn time and class of a job whose builder asks for these settings, and whose parent is `parent`. A
+    /// turn time or class that the builder does not set is that of the parent. The share is multiplied by the parent's share.
     pub fn below(self, parent: Option<JobPtr>) -> Turns {
         let parent = parent.map_or(Turns::USUAL, JobPtr::turns);
         Turns {
@@ -32,8 +31,8 @@ impl JobPtr {
     /// Makes the workers search the injectors of the classes `High` and `Low`, if the job is of one of these classes. Call it
     /// before the job has a task.
     ///
-    /// A job of the class `High` or `Low` gets the flag `Futures`, so that the job never counts as unlimited. Its ready tasks
-    /// lie in the injector of the class, and in no deque.
+    /// A job of the class `High` or `Low` also gets the flag `Futures`, so that it never counts as unlimited. Tasks of an
+    /// unlimited job can lie in deques, but ready tasks of these two classes must lie in the injector of their class.
     pub fn enter_class(self) {
         if self.turns().priority != Priority::Normal {
             self.permits.set(Flag::Futures);

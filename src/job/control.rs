@@ -1,4 +1,4 @@
-//! Changes a job whose tasks may be running: sets its limit, pauses, resumes, closes, cancels and clears it.
+//! Changes a job whose tasks might be running: sets its limit, pauses, resumes, closes, cancels and clears it.
 
 use crate::base::parking::parking_lot;
 use crate::job::events;
@@ -105,16 +105,18 @@ fn changed(job: JobPtr, held_changed: bool) {
 /// draining, cancels a held job instead of adding it. The list owns a handle of each job on it, so the record of such a job is
 /// not freed.
 ///
-/// - hold-1: the caller has changed the job's word. hold-2: the caller takes the list's lock, loads the word, and adds the job
-///   to the list if the job is held.
-/// - end-1: the draining thread sets the pool's flag *draining*. end-2: the draining thread takes the list's lock, and takes
-///   all jobs off the list. Then that thread cancels these jobs.
+/// - `list-1`: the caller, which has changed the job's word, locks the list of held jobs and loads the word. If the job is held, the
+///   caller adds the job to the list, unless `list-2` says otherwise.
+/// - `list-2`: under the lock, the caller checks the pool's flag *draining*. If the flag is set, the caller cancels a held job
+///   instead of adding it.
+/// - `drain-1`: the draining thread sets the flag *draining*.
+/// - `drain-2`: the draining thread locks the list, takes all jobs off the list, unlocks the list, and cancels these jobs.
 ///
-/// Claim: each job that is held during a drain is cancelled. If hold-2 comes before end-2, the draining thread finds the job on
-/// the list, and cancels it. Otherwise the list's lock orders end-1 before hold-2, so the caller sees the flag, and cancels the
-/// job.
+/// Claim: each job that is held during a drain is cancelled. If the caller adds the job to the list (`list-1`) before the
+/// draining thread takes all jobs off the list (`drain-2`), the draining thread cancels the job. Otherwise the caller gets the
+/// list's lock after the draining thread. So the caller sees the flag *draining* (`drain-1`), and cancels the job itself (`list-2`).
 pub fn list_if_held(job: JobPtr) {
-    let mut held = job.pool().held();
+    let mut held = job.pool().held(); // list-1
     if !job.permits.load().is_held() {
         let listed = held.remove(&job.opaque());
         drop(held);
@@ -122,6 +124,7 @@ pub fn list_if_held(job: JobPtr) {
             job.drop_handle();
         }
     } else if job.pool().draining() {
+        // list-2
         drop(held);
         cancel_held(job);
     } else if held.insert(job.opaque()) {
@@ -217,16 +220,16 @@ fn note_futures(gate: JobPtr) {
         // The new epoch makes each worker with a lease of this job load the word before its next task.
         gate.pool().advance_epoch();
     }
-    // A pusher may have relied on such a worker to check the queue. So this thread checks the queue now.
+    // A pusher might have relied on a worker with a lease of this job to check the queue. So this thread checks the queue now.
     look(gate);
 }
 
 /// Starts the drain of a pool: refuses pushes from outside, cancels the held jobs, and lets the workers end when no task is
 /// left.
 pub fn drain(pool: &Shared) {
-    pool.refuse_outsiders();
+    pool.refuse_outsiders(); // drain-1
     pool.defer_end(|| {
-        let held = std::mem::take(&mut *pool.held()); // end-2
+        let held = std::mem::take(&mut *pool.held()); // drain-2
         for job in held {
             cancel_listed(JobPtr::of(job));
         }
@@ -247,7 +250,7 @@ fn cancel_with_all_below(job: JobPtr) {
     if mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that is made during a pass may accept tasks before its parent is marked as cancelled. So the loop ends only when
+    // A child that is made during a pass can accept tasks before its parent is marked as cancelled. So the loop ends only when
     // a pass over all jobs below finds no new job.
     loop {
         let mut found = Vec::new();

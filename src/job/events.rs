@@ -1,5 +1,5 @@
 //! Notes what happens to a task, for the timeline. Without the feature `timeline` each function here is empty. While the
-//! timeline is off, each function only tests a flag, which lies beside the pool's epoch.
+//! timeline is off, each function only tests a flag, which is in one cache line with the pool's epoch.
 
 #![cfg_attr(
     not(feature = "timeline"),
@@ -53,7 +53,8 @@ pub struct Outer(#[cfg(feature = "timeline")] Option<noted::Outer>);
 
 /// Notes in the timeline that this worker begins or resumes a task. Returns what the worker ran before.
 ///
-/// `pool` is the pool of `job`. A load of the pool from the job's record would fetch a cache line that pushers write.
+/// `pool` must be the pool of `job`. The caller passes the pool, because a load of the pool from the job's record would fetch a
+/// cache line that pushers write.
 #[inline(always)]
 pub fn started(pool: &Shared, job: JobPtr, cell: CellPtr) -> Outer {
     #[cfg(feature = "timeline")]
@@ -74,8 +75,8 @@ pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
 }
 
 /// Notes in the timeline that a task has ended, or that this worker has polled a future that is pending now. `address` is the
-/// address of the task's cell. The cell itself may have been freed. `outer` is what [`started`] has returned for the task. The
-/// caller must keep the job alive.
+/// address of the task's cell. The cell itself might have been freed. `outer` is what [`started`] has returned for the task.
+/// The caller must keep the job alive.
 #[inline(always)]
 pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer) {
     note!(pool, ended(job, address, ran, outer.0));
@@ -100,9 +101,8 @@ pub fn cancelled(job: JobPtr) {
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // In the timeline the end of an inline task is the cause of no later start. An inline task of the joining task's job has no
-    // permit of its own to release. An inline task of another job releases its permit, but the timeline names no cause then,
-    // either.
+    // The timeline names no cause for the next events of this thread. An inline task usually runs under the joining task's
+    // permits, so its end lets no other task start.
     note!(job.pool(), no_cause());
 }
 
@@ -175,7 +175,7 @@ pub fn new_number(job: JobPtr) -> Number {
 }
 
 /// Notes in the timeline that the waiter in the cell is granted its permit. Returns the permit's number. Call it before the
-/// grant, because the grant may free the cell. If the waiter does not wait any more, the grant fails. Then the caller must pass
+/// grant, because the grant can free the cell. If the waiter does not wait any more, the grant fails. Then the caller must pass
 /// the returned number to [`given_back`].
 #[inline(always)]
 pub fn granted(cell: CellPtr, number: Number) -> Number {

@@ -49,7 +49,7 @@ impl Extra {
         Self { name, capacity, ..Self::default() }
     }
 
-    /// Sets the samples of a job whose limit adapts.
+    /// Sets where an adaptive job collects its samples. `None` for a job that is not adaptive.
     pub fn with_samples(self, samples: Option<Samples>) -> Self {
         Self { samples, ..self }
     }

@@ -67,8 +67,8 @@ pub fn children_of(parent: JobPtr) -> Vec<Kept> {
 
 /// Returns a handle of each child of `parent` that is not the job of a key. Leaves out children that are about to be freed.
 ///
-/// A keyed job evicts the job of a key only if the keyed job has the only handle of that job. A handle from this function would
-/// prevent the eviction.
+/// The jobs of keys are left out, because a handle from this function would prevent their eviction. A keyed job evicts the job
+/// of a key only if the keyed job has the only handle of that job.
 pub fn children_without_keys(parent: JobPtr) -> Vec<Kept> {
     parent.pool().family.children_that(parent, |child| !child.tally.is_of_key())
 }
@@ -99,8 +99,8 @@ pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     jobs
 }
 
-/// Calls `see` for `job` and for each job below `job`. Returns how many tasks of all these jobs have ended. The tasks of jobs
-/// below `job` that were freed are counted, too.
+/// Calls `see` for `job` and for each job below `job`. Returns how many tasks of all these jobs have ended, together with the
+/// ended tasks of freed jobs below `job`.
 pub fn see_all(job: JobPtr, mut see: impl FnMut(JobPtr)) -> Ended {
     let family = &job.pool().family;
     let mut ended = Ended::default();
@@ -130,10 +130,12 @@ pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
 
 /// Finds out whether a job and all jobs below it were idle at one moment.
 ///
-/// A pass visits the job and all jobs below it, one after the other, and finds each of them idle when it visits that job. The
-/// pass also counts the ended tasks of all these jobs. If two passes in a row count the same number, no task has ended in
-/// between, so all these jobs were idle at one moment between the two passes. If a child was removed from the table of children
-/// meanwhile, the numbers may lack the child's tasks. Then a further pass must follow.
+/// A *pass* visits the job and each job below it, one after the other, and finds each of them idle at the visit. A pass also
+/// counts the ended tasks of all these jobs. If two passes in a row count the same number, no task has ended between the two
+/// counts. So all these jobs were idle at one moment between the two passes.
+///
+/// If a child was removed from the table of children during the passes, their numbers might lack the tasks of that child. Then
+/// a further pass must follow.
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 
@@ -147,8 +149,8 @@ struct Pass {
 }
 
 impl Passes {
-    /// Calls `pass`, which returns the number of ended tasks. Returns true if all jobs were idle at one moment, and false if a
-    /// further pass must follow. Returns `None` if `pass` returns `None`.
+    /// Calls `pass`, which makes one pass and returns the number of ended tasks. Returns true if all jobs were idle at one
+    /// moment, and false if a further pass must follow. Returns `None` if `pass` returns `None`.
     pub fn make(&mut self, job: JobPtr, pass: impl FnOnce() -> Option<u64>) -> Option<bool> {
         let family = &job.pool().family;
         let left = family.left();

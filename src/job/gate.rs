@@ -3,27 +3,30 @@
 //! A job has *room* if its word allows one more reservation. A thread that *admits* a task makes a reservation for it, and puts
 //! the task into a deque or the injector. A task for which there is no room waits in the job's queue.
 //!
+//! A thread that pushes a task (the *pusher*):
 //! - `push-1`: the pusher finds that the job has no room, or that tasks wait in the job's queue.
 //! - `push-2`: the pusher pushes the task into the job's queue.
 //! - `push-3`: the pusher executes a full fence (in `Queue::push`).
 //! - `push-4`: the pusher loads the word. If the job has room now, the pusher admits tasks from the queue.
 //!
-//! - `release-1`: a thread releases the permit of a task that has ended, or raises the job's limit, or resumes the job.
-//! - `release-2`: that thread executes a full fence.
-//! - `release-3`: that thread checks the queue. If a task waits in the queue and the job has room, the thread admits tasks.
+//! A thread that makes room in a job:
+//! - `release-1`: the thread releases the permit of a task that has ended, or raises the job's limit, or resumes the job.
+//! - `release-2`: the thread executes a full fence.
+//! - `release-3`: the thread checks the queue. If a task waits in the queue and the job has room, the thread admits tasks.
 //!
-//! Claim: no task waits while the job has room. Because of the two fences, the pusher sees the changed word (`push-4`), or the
-//! thread that has changed the word sees the pushed task (`release-3`).
+//! Claim: no task waits in a job's queue while the job has room. A pusher pushes its task, and then loads the job's word. A
+//! thread that makes room changes the word, and then checks the queue. Each of them executes a full fence between its two steps
+//! (`push-3`, `release-2`). So the pusher sees the changed word, or the other thread sees the pushed task.
 //!
-//! A thread must own the queue lock to admit tasks from the queue. A thread that fails to get the lock sets the pending bit, so
-//! that the lock's owner re-checks the queue (module `queue`). The owner makes the reservation before it pops the task. So a
-//! pusher that sees the queue empty also sees the reservation, and the pusher's task does not overtake the popped task
+//! To admit tasks from a queue, a thread must own the queue lock. A thread that fails to get the lock sets the pending bit, so
+//! that the lock's owner re-checks the queue (module `queue`). The owner makes a reservation before it pops a task. If a pusher
+//! sees the queue empty after the pop, it also sees the reservation. So the pusher's task does not overtake the popped task
 //! (`serial_in_order`).
 //!
-//! A task of a child passes the gate of its own job first, then that of each ancestor. If an ancestor refuses the task, the
-//! task waits in the ancestor's queue as a *delegate*. One child of that ancestor is the task's job, or is above it. This child
-//! gets the flag `Blocked`: none of its other tasks enters the ancestor's queue meanwhile. So each child has at most one task
-//! in the queue of its parent, and the children take turns.
+//! A task of a child passes the gate of its own job first, then the gate of each ancestor. If an ancestor refuses the task, the
+//! task waits in the ancestor's queue. One child of this ancestor is the task's job, or is above the task's job. The waiting
+//! task is the *delegate* of this child. While it waits, the child has the flag `Blocked`, and no other task of the child
+//! enters the ancestor's queue. So each child has at most one task in the queue of its parent, and the children take turns.
 
 mod acquire;
 pub mod adapt;
@@ -90,15 +93,16 @@ pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }
 
-/// Cancels a reservation at a gate, then checks the gate's queue: the gate may have refused a task because of that reservation.
+/// Cancels a reservation at a gate, then checks the gate's queue: the gate might have refused a task because of that
+/// reservation.
 fn leave_gate(gate: JobPtr) {
     gate.permits.unreserve();
     fence_after_rmw();
     look(gate);
 }
 
-/// Serves the job's queue by [`serve_queue`], if the job has room or if the tasks in its queue must be dropped. Returns true if
-/// it has done so.
+/// Calls [`serve_queue`] and returns true, if the job has room or if the tasks in its queue must be dropped. Otherwise returns
+/// false.
 #[inline]
 fn serve_if_due(job: JobPtr) -> bool {
     let word = job.permits.load();
@@ -138,9 +142,9 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
 }
 
 /// Admits tasks while the job has room, then unlocks the queue. If `word_left` is true and no worker takes tasks out of this
-/// queue for now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread may have set the
-/// pending bit. Returns false if a push was unfinished, and further cancelled tasks may lie behind that push. Then the caller
-/// must serve the queue again.
+/// queue for now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread might have set the
+/// pending bit. Returns false if the caller must serve the queue again, because cancelled tasks can lie behind an unfinished
+/// push.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {
@@ -151,8 +155,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
                 break;
             }
         }
-        // Another thread may have set the pending bit because of a cancelled task in the queue. While a gate of the job is held
-        // or held off, no worker takes that task out of the queue, so this thread does.
+        // Another thread might have set the pending bit because of a cancelled task in the queue. While a gate of the job is
+        // held or held off, no worker takes that task out of the queue, so this thread does.
         let all =
             !word_left || !is_stuck(job) || take_gone(job, &mut consumer, |_| true, &mut gone);
         word_left = true;
@@ -165,8 +169,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // The job may be idle now. A thread that waits until the job is idle may have failed to get the queue lock. Such a thread
-    // relies on the lock's owner to wake it.
+    // The job might be idle now. A thread that waits until the job is idle might have failed to get the queue lock, and then
+    // relies on this thread, the lock's owner, to wake it.
     wake_if_idle(job);
     all_gone
 }
@@ -185,8 +189,9 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     match consumer.pop() {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::Unfinished => {
-            // No task can be popped now, for instance because a push is unfinished. A pusher may have found the job full
-            // because of this reservation. So this call returns true, and the caller checks the queue again.
+            // No task can be popped now, for instance because a push is unfinished, so this thread cancels the reservation. A
+            // pusher might have found the job full because of this reservation. So this call returns true, and the caller
+            // checks the queue again.
             job.permits.unreserve();
             fence_after_rmw();
         }
@@ -248,8 +253,8 @@ fn pass_outwards(cell: CellPtr, passed: JobPtr) -> Notified {
 }
 
 /// Makes a reservation at each ancestor of `passed` for the task in `cell`, which has a reservation at `passed`. Returns the
-/// ancestor that has no parent, or `passed` if that has none. If an ancestor has no room, puts the task into a queue and
-/// returns `None`. The caller must keep `passed` alive.
+/// ancestor without a parent, or `passed` if it has no parent itself. If an ancestor has no room, puts the task into a queue
+/// and returns `None`. The caller must keep `passed` alive.
 #[inline]
 fn reserve_outside(cell: CellPtr, passed: JobPtr) -> Option<JobPtr> {
     let mut inner = passed;
@@ -352,7 +357,7 @@ fn start_outside(cell: CellPtr, job: JobPtr) -> Start {
 }
 
 /// Wakes the threads and futures that wait until the job is idle, if none of its tasks is ready or running. Call it after a
-/// change, other than the end of a task, that may have made the job idle.
+/// change, other than the end of a task, that might have made the job idle.
 pub fn wake_if_idle(job: JobPtr) {
     if job.busy.load().awaited() {
         later::wake(job.idle_key());
@@ -394,7 +399,7 @@ pub fn is_waited_for(gate: JobPtr) -> bool {
     gate.gates().any(|gate| !gate.queue().is_empty())
 }
 
-/// Returns true if a further task of `job` may start under the permits of a task of `job` that has ended.
+/// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
     // The loop is written by hand because each inline join runs it: the iterator `gates` needs three more instructions.
     let mut gate = Some(job);

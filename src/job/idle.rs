@@ -13,11 +13,13 @@ use std::cell::{Cell, RefCell};
 /// Calls `enter`, which must add a waiter to the parking lot under the job's idle key if the job is busy (`park-2`). Returns
 /// what the last call of `enter` returns.
 ///
-/// The first argument of `enter` checks whether the job is busy. `enter` must call this check under the lock of the key's
-/// bucket, and must add the waiter only if the check returns true. Under that lock the check runs no task and wakes no thread.
-/// The check returns false if the job is idle. It also returns false if the job's queue must be served first, or if a handle
-/// has cancelled a task meanwhile, which may be in the queue of a held ancestor. In these two cases this function serves the
-/// queue, drops such tasks, and calls `enter` again.
+/// The first argument of `enter` is a check, which returns true if the job is busy. `enter` must call the check under the lock
+/// of the idle key's bucket, and must add the waiter only if the check returns true. Under that lock the check runs no task and
+/// wakes no thread.
+///
+/// The check that `enter` calls returns false if the job is idle. It also returns false if the job's queue must be served
+/// first, or if a handle has cancelled a task, which can lie in the queue of a held ancestor. In these two cases this function
+/// serves the queue or drops such tasks, and calls `enter` again.
 ///
 /// The second argument of `enter` serves the job's queue and unlocks it, if the first argument has taken the queue lock. If
 /// `enter` waits for anything, it must call the second argument before that wait.
@@ -44,7 +46,7 @@ pub fn enter_while_busy(
             }
             job.busy.set_waited();
             fence_after_rmw();
-            // This thread must not wait for the queue lock, because the lock's owner may need the bucket's lock to wake a
+            // This thread must not wait for the queue lock, because the lock's owner might need the bucket's lock to wake a
             // waiter. If another thread owns the queue lock, `try_lock` sets the pending bit. The owner then checks the queue
             // again, and wakes the waiters if the job is idle.
             match look_for_work(&job, || job.queue().try_lock()) {
@@ -91,7 +93,7 @@ enum Work<'a> {
     Some,
     /// Another thread has set the pending bit during the check. The caller owns the queue lock, and must serve the queue.
     Line(Consumer<'a>),
-    /// The job is held, and handles have cancelled tasks in its queue. The caller must drop these tasks.
+    /// The job is held or held off, and handles have cancelled tasks in its queue. The caller must drop these tasks.
     Gone,
     /// A push was unfinished, so the check has seen only a part of the queue. The caller must check again, because the pusher
     /// wakes no waiter.
@@ -119,9 +121,9 @@ impl Work<'_> {
 
 /// Checks whether the job has tasks queued, ready or running. Tasks of its children in its queue do not count.
 ///
-/// `try_lock` must try to get the queue lock. While this thread has the lock, no other thread takes a task out of the queue. So
-/// if the busy count is 0 meanwhile, all the job's tasks that have not ended are in the queue. If `try_lock` fails, another
-/// thread may be moving tasks, and this function returns `Some`.
+/// `try_lock` must try to get the lock of the job's queue. While this thread has that lock, no other thread takes a task out of
+/// the queue. So if the busy count is 0 meanwhile, all the job's tasks that have not ended are in the queue. If `try_lock`
+/// fails, another thread might be moving tasks, and this function returns `Some`.
 fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer<'a>>) -> Work<'a> {
     if !job.busy.load().no_tasks() {
         return Work::Some;

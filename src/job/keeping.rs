@@ -1,9 +1,9 @@
 //! Tells which jobs keep permits. A task of such a job holds its permit of the job also while the task waits inside. So the
 //! job's limit bounds the tasks that have begun.
 //!
-//! A task that joins a task of its own job keeps a permit that the joined task may need. If the joined task has not started, it
-//! runs inline, under that permit. If the joined task cannot run inline, and the joining task keeps the one permit of the job,
-//! the wait would never end. `gate::hopeless` detects this case.
+//! In a job that keeps permits, a task that joins another task of the job keeps a permit that the joined task might need. If
+//! the joined task has not started, it runs inline, under that permit. If the joined task cannot run inline, and the joining
+//! task keeps the one permit of the job, the wait would never end. `gate::hopeless` detects this case.
 
 use crate::job::record::JobPtr;
 

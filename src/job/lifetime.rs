@@ -43,8 +43,8 @@ impl JobPtr {
     /// still holds.
     ///
     /// # Panics
-    /// In a build where [`RESTS`] is true, panics if the job has a task, a waiter, or a permit that is not one of those of
-    /// `held` tasks.
+    /// In a build where [`RESTS`] is true, panics if the job still has a task or a waiter, or if a permit is held other than
+    /// those of the `held` tasks.
     ///
     /// # Safety
     /// The caller must make sure that no other thread uses the record during this call or after it.
@@ -61,8 +61,8 @@ impl JobPtr {
         }
     }
 
-    /// Frees this record alone, and returns its parent. The record had a handle of its parent. The caller must drop that
-    /// handle.
+    /// Frees this record, but not the record of its parent, which it returns. The caller now owns the freed record's handle of
+    /// the parent, and must subtract it.
     ///
     /// # Safety
     /// As [`free`](Self::free).
@@ -105,8 +105,8 @@ impl Record {
     /// Returns true if no task of the job is queued or ready, no delegate waits in its parent's queue, no task waits to
     /// re-acquire a permit, all slots are free, and exactly `held` permits are held.
     ///
-    /// Call it only while no other thread uses the record. So the loads are Relaxed. In a loom model a Relaxed load can return
-    /// an old value if an access of another thread is not ordered before it. Then the model fails.
+    /// Call it only while no other thread uses the record. The loads are Relaxed on purpose: if an access of another thread is
+    /// not ordered before this call, a loom model can load an old value, and fail.
     fn is_at_rest(&self, held: u64) -> bool {
         let word = self.permits.load_alone();
         let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);

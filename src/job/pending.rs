@@ -1,6 +1,6 @@
 //! The list of pending futures, by job. A thread that cancels a job finds the job's pending futures in this list.
 //!
-//! A pending future is in no queue. The list has each future from the first poll that leaves it pending until its end.
+//! A pending future is in no queue. A future is on the list from its first poll that returns `Pending` until its end.
 //!
 //! - `cancel-1`: the thread that cancels a job, or drops all tasks of a pool, sets a flag of the job or pool. `cancel-2`: that
 //!   thread cancels the futures of the job or pool that are on the list.
@@ -9,8 +9,8 @@
 //!
 //! Claim: each pending future of a cancelled job is cancelled. The polling thread and the cancelling thread lock the same shard
 //! of the list (`pend-1`, `cancel-2`). If the polling thread locks the shard first, the cancelling thread finds the future.
-//! Otherwise the polling thread sees the flag (`pend-2`). A future is removed from the list before its cell can be freed. So
-//! the cancelling thread can use the cell while it has the lock of the shard.
+//! Otherwise the polling thread sees the flag that the cancelling thread has set (`pend-2`). A future is removed from the list
+//! before its cell can be freed. So the cancelling thread can use the cell while it has the lock of the shard.
 
 use crate::base::task::CellPtr;
 use crate::job::permits::Flag;
@@ -109,8 +109,7 @@ impl List {
         (0..SHARDS).map(of).sum()
     }
 
-    /// Cancels the futures that `due` returns when it is called with the futures of a shard (`cancel-2`). Calls it for each
-    /// shard of the list.
+    /// Calls `due` with the futures of each shard of the list, and cancels the futures that `due` returns (`cancel-2`).
     fn cancel(&self, due: impl Fn(&Futures) -> Vec<CellPtr>) {
         for shard in 0..SHARDS {
             let mut woken = Vec::new();

@@ -1,6 +1,6 @@
 //! The packed word of a job: the number of held permits, the limit, the number of ready tasks, and the flags.
 //!
-//! [`Snapshot`] is plain arithmetic on one value of the word. [`Permits`] applies that arithmetic atomically. Each method of
+//! A [`Snapshot`] is one value of the word, with plain arithmetic. [`Permits`] applies that arithmetic atomically. A method of
 //! [`Permits`] that changes the word changes nothing else. It returns the word, and the caller must act on the flags in it.
 
 use crate::pool::core::MOST_READY_CAP;
@@ -33,7 +33,7 @@ pub enum Flag {
     /// The job has a rate, counts weights, or has an adaptive limit. While this flag is set, at most one task of the job is
     /// ready, each start goes through the code for rates, and no worker has a batch of the job's tasks.
     Rated = 1 << 54,
-    /// The job has, or once had, children, whose tasks may lie in the job's queue. The flag is never cleared.
+    /// The job has, or once had, children, whose tasks can lie in the job's queue. The flag is never cleared.
     Parent = 1 << 55,
     /// The job is paused: no task of the job can start until `resume`.
     Paused = 1 << 56,
@@ -58,11 +58,11 @@ pub enum Flag {
     Settling = 1 << 63,
 }
 
-/// The flags that each keep tasks from starting.
+/// The flags that keep tasks from starting if any one of them is set.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// The flags that each keep tasks from being admitted.
+/// The flags that keep tasks from being admitted if any one of them is set.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
-/// The flags that each give a further duty to the thread that releases a permit.
+/// The flags that give a further duty to the thread that releases a permit, if any one of them is set.
 const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
 /// One value of a job's packed word.
@@ -74,7 +74,8 @@ const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 /// | 42..53 | ready   | tasks admitted to a deque that hold no permit yet |
 /// | 53..64 | flags   | [`Flag`]                                          |
 ///
-/// `running` can exceed `limit` after the limit was lowered, until enough tasks have released their permits.
+/// The number of held permits (`running`) can exceed the limit after the limit was lowered, until enough tasks have released
+/// their permits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
 
@@ -100,7 +101,7 @@ impl Snapshot {
         self.0 & MOST
     }
 
-    /// Returns the limit: how many permits may be held at once.
+    /// Returns the limit: how many permits can be held at once.
     pub const fn limit(self) -> u64 {
         (self.0 >> LIMIT_SHIFT) & MOST
     }
@@ -133,7 +134,8 @@ impl Snapshot {
 
     /// Returns true if the job has room: one more task can be admitted, so that at most `ready_cap` tasks are ready at once.
     pub const fn has_room(self, ready_cap: u64) -> bool {
-        // All these flags are tested at once, so that a job without the flag `Rated` pays no further instruction for rates.
+        // The flags of `HELD_BACK` and `Rated` are tested at once, so that a job without `Rated` pays no further instruction
+        // for rates.
         if self.has_any(HELD_BACK | Flag::Rated as u64) {
             return self.has_room_at_a_rate(ready_cap);
         }
@@ -166,7 +168,7 @@ impl Snapshot {
     }
 
     /// Returns true if the thread that releases a permit must call `weigh::release_rest`: a task waits to re-acquire its
-    /// permits, or the job may count weights.
+    /// permits, or the job might count weights.
     pub const fn acts_at_release(self) -> bool {
         self.has_any(AT_RELEASE)
     }
@@ -190,8 +192,8 @@ impl Snapshot {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
 
-    /// Returns true if a task that has waited inside can re-acquire its `weight` permits now. If the pool is draining, as
-    /// `draining` says, the task can do so even if the job is held.
+    /// Returns true if a task that has waited inside can re-acquire its `weight` permits now. `draining` must be true if the
+    /// pool is draining: then the task can do so even if the job is held.
     pub const fn may_reclaim(self, draining: bool, weight: u64) -> bool {
         let word = if draining && self.limit() == 0 { self.limited(1) } else { self };
         word.fits(weight) && (draining || !self.has(Flag::Paused))
@@ -273,8 +275,8 @@ impl Permits {
 
     /// Reads the word.
     ///
-    /// The value may be older than this thread's last access to another variable. If the caller relies on a newer value, it
-    /// must execute a full fence between that access and this call.
+    /// The returned value might be older than this thread's last access to another variable. If the caller relies on a newer
+    /// value, it must execute a full fence between that access and this call.
     ///
     /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.
     #[inline]

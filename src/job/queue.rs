@@ -1,9 +1,9 @@
 //! The queue of a job, which has the tasks that wait for a permit: an intrusive list with many pushers and one consumer.
 //!
-//! A pusher swaps the tail, then links its cell behind the previous tail. A consumer must own the *queue lock*. Pushers and
-//! workers only try that lock, and never wait for it. A thread that fails to get the lock sets the lock's *pending bit*. If
-//! this bit is set when the lock's owner unlocks, the owner re-checks the queue. Pushers write the tail side and the consumer
-//! writes the head side; the two sides lie on different cache lines.
+//! A pusher swaps the tail of the list, then links its cell behind the previous tail. The consumer is the thread that owns the
+//! *queue lock*. Pushers and workers only try that lock, and never wait for it. A thread that fails to get the lock sets the
+//! lock's *pending bit*. If this bit is set when the lock's owner unlocks, the owner re-checks the queue. Pushers write the
+//! tail side and the consumer writes the head side; the two sides lie on different cache lines.
 //!
 //! | `tail` | `head` | next of head | meaning                                                         |
 //! |--------|--------|--------------|-----------------------------------------------------------------|
@@ -13,7 +13,7 @@
 //! | ≠ head | set    | null         | unfinished push: the second pusher has swapped, but not linked  |
 //!
 //! A consumer that finds a push unfinished stops popping. No task is lost, because the pusher checks the job's word after it
-//! has linked its cell. If the job has room then, the pusher admits a task itself (`push-4` of `gate`).
+//! has linked its cell. If the job has room then, the pusher itself admits a task from the queue (`push-4` of `gate`).
 
 mod consumer;
 #[cfg(any(test, fuzzing))]
@@ -111,8 +111,7 @@ impl<'a> Queue<'a> {
         let link = if previous.is_null() {
             &self.departures.head
         } else {
-            // SAFETY: `pop` takes the previous tail only if the tail points to it, or if a cell is linked behind it. So it
-            // stays alive until the store below.
+            // SAFETY: the tail is another cell now, so no consumer takes `previous` before the store below links `cell` to it.
             unsafe { &(*previous).next }
         };
         // Ordering: Release; pairs with the consumer's Acquire load of the link, and publishes the cell's contents.
@@ -124,8 +123,7 @@ impl<'a> Queue<'a> {
     /// Adds one to the number of pushes into the queue.
     #[inline]
     fn count(self) {
-        // Ordering: AcqRel; pairs with the load in `len`. It is also the read-modify-write that must precede the fence in
-        // `link`.
+        // Ordering: AcqRel; pairs with the load in `len`. The fence in `link` needs a read-modify-write before it.
         self.arrivals.pushed.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -175,7 +173,7 @@ impl<'a> Queue<'a> {
     /// Returns true if the head of the list or the front stack has a task.
     ///
     /// This check is cheap, because a push into a non-empty queue does not write the head side. If it returns false, the queue
-    /// may still have a task, whose push is unfinished.
+    /// can still have a task, whose push is unfinished.
     #[inline]
     pub fn has_head(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt at the queue lock.

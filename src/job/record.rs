@@ -24,7 +24,7 @@ use std::ptr::{self, NonNull};
 /// | 88..96  | the front stack               |                | reads     |
 /// | 96..112 | the rest of `departures`      |                | writes    |
 ///
-/// Because of the order of the fields, pushers and workers of a job at its limit use different cache lines. A slab places
+/// The fields are in this order so that pushers and workers of a job at its limit use different cache lines. A slab places
 /// records side by side, so a record begins at byte 0, 16, 32 or 48 of a cache line. In each of these four cases a push and a
 /// running task use different lines. If both used the same line, a task under a limit of 1 would take 25 % longer.
 #[derive(Debug)]
@@ -192,8 +192,7 @@ impl Record {
             return extra;
         }
         let made = Box::into_raw(Box::new(Extra::default()));
-        // Ordering: Release on success; publishes what the pointer points to, as in `set_extra`. Acquire on failure; as in
-        // `extra`.
+        // Ordering: Release on success; publishes the fields, as in `set_extra`. Acquire on failure; as in `extra`.
         let set =
             self.extra.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
         if set.is_err() {
@@ -237,8 +236,8 @@ impl Record {
         }
         if self.is_unlimited(word) {
             // An unlimited job needs only one ready task, because the worker that starts it takes further tasks from the queue
-            // into its batch. While such a batch is out, no ready task is needed, because other workers can steal from the
-            // batch.
+            // into its batch. While a worker has such a batch, the job needs no ready task, because other workers can steal
+            // from the batch.
             word.has_room(1) && !(word.has(Flag::BatchOut) && word.running() > 0)
         } else {
             word.has_room(self.pool().ready_cap())

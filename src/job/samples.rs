@@ -164,7 +164,7 @@ impl Open {
 impl Drop for Samples {
     fn drop(&mut self) {
         let rule = self.rule.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // The rule's destructor is user code, so it may panic.
+        // The rule's destructor is user code, so it can panic.
         unwind::drop_quietly(rule.take());
     }
 }

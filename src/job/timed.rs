@@ -1,7 +1,7 @@
 //! The times of a timed job's tasks: how long they wait, and how long they run.
 //!
-//! A task of a timed job has a stopwatch in its ticket (module `ticket`). A job that is not timed pays nothing, not even space
-//! in its record.
+//! A task of a timed job has a stopwatch in its ticket (module `ticket`). A job that is not timed pays nothing for this, not
+//! even space in its record.
 
 use crate::histogram::{Buckets, Histogram};
 use crate::pool::core::Shared;

@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 /// The times of one job, under one lock. The pool's timer has at most one entry for the job's hold-off, and one entry for each
 /// delayed task of the job.
 ///
-/// Whenever no thread has this lock, the flag `HeldOff` of the job is set if and only if an entry for the job's hold-off is
-/// armed.
+/// Whenever no thread holds the lock of a job's times, the flag `HeldOff` of the job is set if and only if an entry for the
+/// job's hold-off is armed.
 #[derive(Debug, Default)]
 pub struct Times {
-    /// The time until which a call of `hold_off` holds the job off. This time may have passed.
+    /// The time until which a call of `hold_off` holds the job off. This time might have passed.
     pub held_until: Option<Instant>,
-    /// The timer's key of the armed entry for the hold-off. The time of the entry may be earlier than `held_until`.
+    /// The timer's key of the armed entry for the hold-off. The time of the entry might be earlier than `held_until`.
     pub armed: Option<Key>,
     /// The timer's keys of the entries of the job's delayed tasks.
     pub delayed: BTreeSet<Key>,
@@ -26,12 +26,13 @@ pub struct Times {
 }
 
 impl Times {
-    /// Returns the time before which no task of the job may start, or `None` if a task may start at the time `now`.
+    /// Returns the time before which no task of the job is allowed to start. Returns `None` if a task is allowed to start at
+    /// the time `now`.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| *until > now).max(self.paced_until(now))
     }
 
-    /// Counts the start of a task, at the time `now`, at each rate.
+    /// Counts the start of a task at each of the job's rates. The task starts at the time `now`.
     pub fn start(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.start(now));
     }
@@ -47,7 +48,7 @@ impl Times {
         self.paces.iter().filter_map(|pace| pace.until(now)).max()
     }
 
-    /// Counts the end of a task, at the time `now`, at each rate.
+    /// Counts the end of a task at each of the job's rates. The task ends at the time `now`.
     pub fn end(&mut self, now: Instant) {
         self.paces.iter_mut().for_each(|pace| pace.end(now));
     }

@@ -3,7 +3,7 @@
 use crate::priority::Priority;
 use std::time::Duration;
 
-/// The greatest share that a job may have.
+/// The greatest share that a job can have.
 pub const MOST_SHARE: u32 = 64;
 
 /// A job's share, turn time and class, which never change.

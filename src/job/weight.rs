@@ -1,7 +1,8 @@
 //! The weight of a job's tasks: how many permits each task takes at a gate.
 //!
-//! The weight belongs to the job and never changes. So all tasks of a job weigh the same, and all tasks under one lease weigh
-//! the same. A job for which no weight was set has the weight of its parent. If it has no parent, the weight is 1.
+//! The weight of a job's tasks is set when the job is made, and never changes. All tasks of a job weigh the same, and so all
+//! tasks under one lease weigh the same. A job for which no weight was set has the weight of its parent. If it has no parent,
+//! the weight is 1.
 
 use crate::job::record::JobPtr;
 

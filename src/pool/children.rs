@@ -1,7 +1,7 @@
 //! The table of the children of a pool's jobs.
 //!
-//! A job's record has a pointer to the job's parent, and none to its children. `Job::cancel` and `Job::wait` find the children
-//! in this table. So the record of a job without children needs no field for children.
+//! A job's record has a pointer to the job's parent, but none to its children, so that a job without children needs no memory
+//! for them. `Job::cancel` and `Job::wait` find a job's children in this table.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::atomic::{AtomicU64, Ordering};

@@ -98,7 +98,7 @@ pub struct Shared {
     #[cfg(feature = "timeline")]
     pub log: Log,
     refused: AtomicU64,
-    /// The id of the process that made the pool. A process that was forked from it has another id, and no workers.
+    /// The id of the process that made the pool. A process that was forked from this process has another id, and no workers.
     process: u32,
     has_spare_cores: bool,
     /// The number of flights that began on threads without a seat, minus the number of flights that ended on such threads. Each
@@ -116,7 +116,7 @@ pub struct Shared {
     end_state: Mutex<End>,
     ended_changed: Condvar,
     working: AtomicUsize,
-    /// The number of owners, which keep the pool's memory: the handle `Pool`, each worker, each record, and each task that may
+    /// The number of owners, which keep the pool's memory: the handle `Pool`, each worker, each record, and each task that can
     /// use the timer.
     owners: CachePadded<AtomicU64>,
 }
@@ -204,7 +204,7 @@ impl PoolPtr {
         unsafe { self.0.as_ref() }
     }
 
-    /// Adds an owner of the pool, such as a record or a task that may use the timer. Each owner keeps the pool's memory.
+    /// Adds an owner of the pool, such as a record or a task that can use the timer. Each owner keeps the pool's memory.
     pub fn own(self) {
         // Ordering: Relaxed; the caller is an owner, or an owner keeps the pool for the caller.
         self.shared().owners.fetch_add(1, Ordering::Relaxed);
@@ -227,7 +227,7 @@ impl PoolPtr {
 #[derive(Debug, Default)]
 struct End {
     has_come: bool,
-    /// True if a future may wait in the parking lot for the end of the pool.
+    /// True if a future might wait in the parking lot for the end of the pool.
     is_awaited: bool,
 }
 
@@ -249,7 +249,7 @@ impl Shared {
         self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Drops the user's closures. So a `Job` that outlives the pool does not keep the captures of these closures.
+    /// Drops the user's closures, so that a `Job` that outlives the pool does not keep their captures.
     fn drop_hooks(&self) {
         let hooks = self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         crate::unwind::drop_quietly(hooks);
@@ -316,8 +316,7 @@ impl Shared {
     /// task.
     #[inline]
     pub fn epoch(&self) -> u64 {
-        // Ordering: Acquire; pairs with `advance_epoch`: a worker that sees the new epoch sees the change of the
-        // job's word, too.
+        // Ordering: Acquire; pairs with `advance_epoch`: the new epoch shows the change of the job's word.
         self.notice.epoch.load(Ordering::Acquire)
     }
 

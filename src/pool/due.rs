@@ -25,19 +25,19 @@ pub enum Timed {
 }
 
 impl Due {
-    /// Returns the job that waits in this entry.
+    /// Returns the job that is the subject of this entry, such as a job that is held off.
     ///
     /// # Panics
-    /// Panics if a task waits in this entry.
+    /// Panics if the entry is about a task.
     pub fn job(&self) -> OpaqueJob {
         let Timed::Job(job) = self.waits else { unreachable!("the entry is a task's") };
         job
     }
 
-    /// Returns the cell of the task that waits in this entry.
+    /// Returns the cell of the task that is the subject of this entry, such as a delayed task.
     ///
     /// # Panics
-    /// Panics if a job waits in this entry.
+    /// Panics if the entry is about a job.
     pub fn cell(&self) -> CellPtr {
         let Timed::Task(cell) = self.waits else { unreachable!("the entry is a job's") };
         cell

@@ -1,7 +1,7 @@
 //! The spare workers of a pool: how many there are, and the seats that are lent to them.
 //!
 //! A worker whose task is about to wait lends its seat to an idle spare worker, or to a new spare worker. After the wait the
-//! worker's thread continues the task without a seat. When the task ends, this thread becomes a spare worker. A spare worker
+//! worker's thread continues the task without a seat. When that task ends, the thread becomes a spare worker. A spare worker
 //! that has been idle for the time [`KEPT`] ends.
 //!
 //! If no spare worker is idle and none can be made, a thread whose task waits *leaves* its seat:
@@ -10,8 +10,9 @@
 //! - `seat-2`: A thread without a seat whose task has ended takes an offered seat, if there is one. Otherwise the thread
 //!   becomes an idle spare worker.
 //!
-//! Claim: each offered seat gets a thread in the end. The steps `seat-1` and `seat-2` happen under one lock, so at any time at
-//! least one thread of the pool is not blocked. That thread uses a seat, or has none and will take an offered seat (`seat-2`).
+//! Claim: a thread takes each offered seat in the end. A thread offers its seat only if another thread of the pool is not
+//! blocked, and checks this under the lock of the pool's spare workers (`seat-1`). So at any time at least one thread of the
+//! pool is not blocked. That thread uses a seat, or will take an offered seat when its task has ended (`seat-2`).
 
 use crate::sync::{Condvar, Mutex, MutexGuard, wait_timeout};
 use std::collections::VecDeque;
@@ -132,8 +133,8 @@ impl Spares {
 
     /// Counts the caller as blocked. Also counts a new spare worker, which the caller must start, even if the pool has the
     /// greatest number of spare workers already. The new spare worker gets the caller's seat `seat`, or an offered seat if
-    /// `seat` is `None`. Returns the index of the new spare worker, and the index of its seat. If there is no seat, counts no
-    /// new spare worker and returns `None`.
+    /// `seat` is `None`. Returns the index of the new spare worker, and the index of its seat. If `seat` is `None` and no seat
+    /// is offered, counts no new spare worker and returns `None`.
     pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {
         let mut state = self.lock();
         state.blocked += 1;
@@ -167,7 +168,7 @@ impl Spares {
         state.blocked += 1;
         if let Some(seat) = seat {
             state.offered.push_back(seat);
-            // A spare worker may have become idle since the caller tried to lend its seat. This call wakes that spare worker.
+            // A spare worker might have become idle since the caller tried to lend its seat. This call wakes that spare worker.
             self.changed.notify_one();
         }
         Ok(())
@@ -198,7 +199,7 @@ impl Spares {
         };
         state.idle -= 1;
         if seat.is_none() {
-            // This thread may have begun as a worker and not as a spare worker. The number of spare workers falls by one in
+            // This thread might have begun as a worker and not as a spare worker. The number of spare workers falls by one in
             // both cases.
             state.threads -= 1;
         }

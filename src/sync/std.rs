@@ -4,7 +4,7 @@ pub use crossbeam_deque as deque;
 pub use std::hash::RandomState;
 pub use std::hint::spin_loop;
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-// A mutex for data that only figures and explanations read. Models do not check such data.
+// A mutex for data from which only figures and explanations are made. Models do not check such data.
 pub use std::sync::{Mutex as FiguresMutex, MutexGuard as FiguresGuard};
 pub use std::time;
 
@@ -33,7 +33,7 @@ pub mod memory {
     pub use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 }
 
-/// Waits for a notification of `changed`, for at most the time `most`. The returned flag is true if the whole time has passed.
+/// Waits for a notification of `changed`, for at most the time `most`. The returned flag is true if that time has passed.
 /// `guard` must belong to `_mutex`.
 pub fn wait_timeout<'a, T>(
     changed: &Condvar,
@@ -48,8 +48,8 @@ pub fn wait_timeout<'a, T>(
 
 /// Executes a full fence. The last atomic access of the calling thread must be a read-modify-write.
 ///
-/// On x86-64 a read-modify-write is already a full fence, so there the function only keeps the compiler from reordering. The
-/// Linux kernel's `smp_mb__after_atomic` does the same.
+/// On x86-64 a read-modify-write is already a full fence, so this function only keeps the compiler from reordering. The Linux
+/// kernel's `smp_mb__after_atomic` does the same.
 #[inline]
 pub fn fence_after_rmw() {
     #[cfg(target_arch = "x86_64")]
@@ -60,8 +60,8 @@ pub fn fence_after_rmw() {
 
 /// Executes a full fence.
 ///
-/// On x86-64 each locked instruction is a full fence. So there the function executes a locked instruction on the thread's own
-/// stack. The standard fence compiles to `mfence`, which takes seven times as long.
+/// On x86-64 this function executes a locked instruction on the thread's own stack, because each locked instruction is a full
+/// fence. The standard fence compiles to `mfence`, which takes seven times as long.
 #[inline]
 pub fn full_fence() {
     #[cfg(tollgate_count)]
@@ -98,8 +98,8 @@ macro_rules! thread_static {
 }
 pub(crate) use thread_static;
 
-/// Declares a function that returns a static. The first call makes the static. In a model, the first call of each iteration
-/// makes a new one.
+/// Declares a function that returns a static, which the first call makes. In a model, the first call of each iteration makes a
+/// new static.
 macro_rules! global {
     ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $ty:ty { $init:expr }) => {
         $(#[$doc])*

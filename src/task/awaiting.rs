@@ -4,14 +4,14 @@
 //! has only the bit WAITED. A waker and its lock would take 24 bytes of each cell, and few handles are awaited before their
 //! task has ended.
 //!
-//! The poll sets WAITED and checks DONE in one change of the task's state word, under the bucket's lock (`park-2`). The thread
-//! that ends the task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in the parking
-//! lot, so only the waker of the handle's last poll is woken.
+//! The poll of a handle sets WAITED and checks DONE in one change of the task's state word, under the bucket's lock (`park-2`).
+//! The thread that ends the task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in
+//! the parking lot, so only the waker of the handle's last poll is woken.
 //!
 //! # Without a permit
 //!
 //! A future can await the end of a task of this library, or that a job is idle or settled. Meanwhile the future must not keep
-//! its permit, because an awaited task may need that permit. So the state word of the future counts each such wait. A wait is
+//! its permit, because an awaited task might need that permit. So the state word of the future counts each such wait. A wait is
 //! counted from the poll that returns `Pending` because of the task or job, until the wait is over or dropped.
 //!
 //! - `await-1`: a worker ends the poll of a future whose count of waits is not 0. In the same change the worker sets the bit
@@ -21,11 +21,11 @@
 //! - `await-3`: the waker pushes the future to the front of its job's queue, and gives the future's busy count back. From that
 //!   queue the future is admitted as any task is, ahead of all tasks that have not started.
 //!
-//! If the future's job or one of the job's ancestors keeps permits, the state word does not count the future's waits. So no
+//! If the job of a future or an ancestor of that job keeps permits, the state word does not count the future's waits. So no
 //! worker sets NO_PERMIT for that future, and the future keeps all its permits.
 //!
-//! NO_PERMIT is set by the same change that ends the poll. A waker queues the future only after that change. So the waker
-//! (`await-3`) always sees whether the last poll has set NO_PERMIT.
+//! The bit NO_PERMIT is set by the same change of the state word that ends a poll. A waker queues the future only after that
+//! change. So the waker (`await-3`) always sees whether the last poll has set NO_PERMIT.
 
 use crate::process;
 use crate::task::closure::Face;

@@ -30,8 +30,8 @@ impl<T> TaskHandle<T> {
 
 /// A [`TaskHandle`] that cancels its task when it is dropped, made by [`TaskHandle::cancel_on_drop`].
 ///
-/// The guard has the methods of the handle, and is a future like the handle. Dropping the guard does not affect a task that has
-/// ended.
+/// A `CancelOnDrop` has the methods of the handle, and is a future like the handle. Dropping a `CancelOnDrop` does not affect a
+/// task that has ended.
 ///
 /// # Examples
 ///

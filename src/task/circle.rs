@@ -8,13 +8,15 @@
 //!   under the lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to the
 //!   thread's own task, the thread removes its own note under the same lock, and the join panics.
 //!
-//! The thread that notes the last join of a circle sees the notes of the circle's other joins, and sees WAITED set for its own
-//! task. Each task with a note is blocked until the task that it joins has ended. So the tasks of a circle of notes never go
-//! on. A note may still exist just after its join has ended. That note leads to an ended task. An ended task has no note, so
-//! that note is in no circle.
+//! Each circle of joins is found: the thread that notes the last join of a circle sees the notes of the circle's other joins,
+//! and sees WAITED set for its own task.
+//!
+//! Each circle of notes is a circle of joins that never end. A task with a note is blocked until the task that it joins has
+//! ended. A note can still exist just after its join has ended. That note leads to an ended task, which has no note itself, so
+//! the note is in no circle.
 //!
 //! There are no notes of joins with a timeout, of waits for jobs or scopes, or of futures that await. No other protocol uses
-//! the notes.
+//! the notes of joins.
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
@@ -113,8 +115,8 @@ impl Drop for Noted {
     }
 }
 
-/// Returns the panic message for a join of a task that waits on this thread for a task that runs inline. `joined` is the
-/// address of the joined task. The joins of such a circle are all on this thread's stack, and have no notes.
+/// Returns the panic message for a join of an outer task on this thread, which waits here until an inner task has run inline.
+/// `joined` is the address of the joined task. The joins of such a circle are all on this thread's stack, and have no notes.
 ///
 /// Returns `None` if the innermost task joins itself.
 pub fn on_this_thread(context: &Context, joined: usize) -> Option<String> {

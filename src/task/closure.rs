@@ -70,7 +70,7 @@ where
         Self::make(Header::new(&Self::VTABLE, job.opaque()), state, owner, task)
     }
 
-    /// Returns the name of a task. The task's owner must have a name.
+    /// Returns the name of a task. The task's [`Owner`] must have a name.
     ///
     /// # Safety
     /// The cell must be of the type `Self`, and the caller must keep it alive.
@@ -110,7 +110,7 @@ where
         }
         // SAFETY: this thread has claimed the closure, so the slot holds the closure, and this thread owns it.
         let task = unsafe { this.take_task() };
-        // `as_task` ends before the outcome is reported. After the report the cell may be freed, and user code may run.
+        // `as_task` ends before the outcome is reported. During the report user code can run, and the cell can be freed.
         let outcome = Context::with(|context| match context {
             Some(context) => {
                 let key = cell.as_ptr().addr();
@@ -251,7 +251,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         }
     }
 
-    /// Returns the [`Owner`] of the task, such as a scope or an entry of the timer.
+    /// Returns the task's [`Owner`]: the object that the task belongs to besides its job, such as a scope.
     pub fn owner(&self) -> O {
         self.owner
     }

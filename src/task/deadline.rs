@@ -6,15 +6,17 @@
 //! - `start-1`: A thread that claims the closure, to run or to drop it, takes the entry out of the timer.
 //! - `start-2`: A thread that has claimed the closure to run it reads the clock. If the deadline has come, the thread drops the
 //!   closure instead.
-//! - `expire-1`: The thread that fires the entry tries to claim the closure. If another thread has claimed the closure before,
-//!   the firing thread leaves the closure to the other thread, which runs or drops it.
+//! - `expire-1`: The thread that fires the deadline's entry (the *firing thread*) tries to claim the closure. If another thread
+//!   has claimed the closure before, that thread runs or drops it.
 //! - `expire-2`: If the firing thread has claimed the closure, it drops the closure, and then wakes the waiters of the job. The
-//!   empty cell may be the last in the job's queue, so these waiters may have nothing left to wait for.
+//!   empty cell might be the last in the job's queue, so these waiters might have nothing left to wait for.
 //!
-//! The claim is one change of the state word, so exactly one thread owns the closure. The entry is armed before the task is
-//! pushed. So a thread that claims the closure finds the entry, unless another thread has taken the entry out (`start-1`).
+//! The claim of a closure is one change of the state word, so exactly one thread owns the closure. The timer entry of its
+//! deadline is armed before the task is pushed. So a thread that claims the closure finds the entry, unless another thread has
+//! taken the entry out (`start-1`).
 //!
-//! The cell counts as an owner of the pool, because the task's handle may use the timer after the job was freed.
+//! The cell of a task with a deadline counts as an owner of the pool, because the task's handle can use the timer after the job
+//! was freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
@@ -115,8 +117,8 @@ where
         let this = unsafe { whole.as_ref() };
         let job = this.header.job();
         if key.0 <= this.owner().pool.shared().now() && this.state.claim(false) == Claim::Granted {
-            // The deadline has come, and the task has not started (expire-1). SAFETY: this thread claimed the closure just now,
-            // and the entry's reference keeps the cell alive.
+            // The deadline has come, and the task has not started (expire-1).
+            // SAFETY: this thread claimed the closure just now, and the entry's reference keeps the cell alive.
             unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
             note_gone(job); // expire-2
         }

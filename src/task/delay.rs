@@ -10,25 +10,27 @@
 //! - `delay-2`: Under the same lock the thread arms the timer, and adds the entry's key to the list. So if another thread sees
 //!   a key in the list, the key's entry is armed, or a thread has taken the entry out.
 //!
-//! The thread that fires the entry:
-//! - `due-1`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
+//! The thread that fires the timer's entry of a delayed task:
+//! - `delay-3`: The thread pushes the task like any other task of the job, and then gives the entry's busy count back. So the job
 //!   is never idle while the task moves from the timer to the queue.
 //!
-//! The thread that cancels the task by its handle:
+//! The thread that cancels a delayed task by its handle:
 //! - `undelay-1`: The thread claims the closure, and takes the entry out. If another thread has taken the entry out before,
 //!   that other thread has the cell, and finds the cell empty.
 //! - `undelay-2`: While the thread takes the entry out (`undelay-1`), a drain waits for the thread, which counts as
 //!   outstanding. Afterwards the thread checks whether the drain must end. So a drain that has waited only for this entry ends.
 //!
-//! A thread that cancels the job sets the flag `Cancelled`, executes a full fence, and reads the list of keys under the list's
-//! lock. If the list has keys, a sweep takes their entries out of the timer. No delayed task is missed: by the lock, the
-//! cancelling thread sees the key, or the delaying thread sees the flag (`delay-1`). The list and its lock are made with the
-//! first key. By the two fences, the cancelling thread sees the list, or the delaying thread sees the flag.
+//! A thread that cancels a job sets the flag `Cancelled`, executes a full fence, and reads the job's list of timer keys under
+//! the list's lock. If the list has keys, a sweep takes their entries out of the timer. No delayed task is missed: because of
+//! the lock, the cancelling thread sees the task's key, or the delaying thread sees the flag (`delay-1`). The list and its lock
+//! are made with the job's first key. Because of the two fences, the cancelling thread sees the list, or the delaying thread
+//! sees the flag.
 //!
-//! If a sweep or a clear finds a key in the list, and the timer has no entry with that key, then another thread has taken the
-//! entry out of the timer, and has the task (`delay-2`).
+//! If a sweep or a clear finds a key in a job's list of timer keys, and the timer has no entry with that key, then another
+//! thread has taken the entry out of the timer, and has the task (`delay-2`).
 //!
-//! The cell counts as an owner of the pool, because the task's handle may use the timer after the job was freed.
+//! The cell of a delayed task counts as an owner of the pool, because the task's handle can use the timer after the job was
+//! freed.
 
 use crate::base::task::CellPtr;
 use crate::base::timer::{Key, NotArmed};
@@ -100,7 +102,7 @@ impl Delay {
         }
     }
 
-    /// Takes the entry out of the timer. The caller must have claimed the closure, to cancel the task by its handle. Returns
+    /// Takes this entry out of the timer. The caller must have claimed the closure, to cancel the task by its handle. Returns
     /// true if the caller now owns the entry's busy count and the queue's reference to the cell. Returns false if the entry was
     /// not in the timer.
     pub fn take_out(self) -> bool {
@@ -114,8 +116,8 @@ impl Delay {
         entry.is_some()
     }
 
-    /// Takes the entry of a cancelled task out of the timer, and injects the task, so that a worker drops it. Does nothing if
-    /// the entry is not in the timer.
+    /// Takes this entry, whose task was cancelled, out of the timer, and injects the task, so that a worker drops it. Does
+    /// nothing if the entry is not in the timer.
     pub fn take_back(self) {
         self.pool.shared().defer_end(|| self.hand_to_worker());
         drop_late(self.pool.shared());
@@ -176,7 +178,7 @@ fn push(cell: CellPtr) {
     if job.pool().drops() {
         inject_to_drop(cell, job);
     } else {
-        // The queue now owns the reference to the cell. The busy count is given back only after the push (due-1).
+        // The queue now owns the reference to the cell. The busy count is given back only after the push (delay-3).
         gate::push(job, cell);
         job.drop_tasks(1);
     }

@@ -35,7 +35,7 @@ pub struct HandleTable {
 }
 
 impl Face {
-    /// Returns true if a waiter for this task's end may be in the parking lot.
+    /// Returns true if a waiter for this task's end might be in the parking lot.
     pub fn is_waited_for(&self) -> bool {
         self.state.load().has(WAITED)
     }
@@ -56,8 +56,7 @@ impl Face {
     pub unsafe fn release(face: NonNull<Self>, reference: Reference) {
         // SAFETY: the reference keeps the cell alive.
         if unsafe { face.as_ref() }.state.release(reference) {
-            // SAFETY: the last reference was given up. By this function's contract the cell holds no closure, future or
-            // outcome.
+            // SAFETY: the last reference was given up. By this function's contract the cell holds nothing to drop.
             unsafe { Self::free(face) };
         }
     }
@@ -78,8 +77,7 @@ impl Face {
         let whole = unsafe { face.as_mut() };
         assert!(!RESTS || Self::has_no_waiter(face), "a task is freed, and a waiter is left");
         let free = whole.header.vtable.free;
-        // SAFETY: the function is that of the cell's type. No reference is left, and the cell holds no closure, future or
-        // outcome.
+        // SAFETY: the function is that of the cell's type. No reference is left, and the cell holds nothing to drop.
         unsafe { free(CellPtr::new(face.cast())) };
     }
 }

@@ -8,7 +8,7 @@
 //! A pending future keeps one busy count of its job, so its job's record is alive. A pending future keeps its permits, unless
 //! it [awaits](crate::task::awaiting) a task or a job of this library.
 //!
-//! A waker may outlive the future, its job and its pool. The waker keeps the memory of the cell, and uses only the state word.
+//! A waker can outlive the future, its job and its pool. The waker keeps the memory of the cell, and uses only the state word.
 
 use crate::base::task::{CellPtr, FutureTable, Header, Mark, Ran, VTable};
 use crate::error::JoinError;
@@ -127,8 +127,7 @@ where
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
         let waker = RawWaker::new(cell.as_ptr().cast_const().cast(), &WAKER);
-        // SAFETY: the table's functions need a future's cell. The poller's reference keeps the cell alive, and this waker is
-        // never dropped.
+        // SAFETY: the cell is a future's. The poller's reference keeps it alive, and this waker is never dropped.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         let poll = || {
             this.slot.with_mut(|slot| {
@@ -171,7 +170,7 @@ where
     }
 
     /// Adds the future, which has returned `Pending`, to the list of pending futures, and ends the poll (`poll-3`). `listed`
-    /// says whether the list has the future already.
+    /// must be true if the list has the future already.
     ///
     /// # Safety
     /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
@@ -202,7 +201,7 @@ where
         if woken {
             queue(cell, without_permit, true);
         }
-        // From here on another thread may end the future and free the cell.
+        // From here on another thread can end the future and free the cell.
         if without_permit { Ran::Waits } else { Ran::Pending }
     }
 
@@ -298,11 +297,11 @@ fn resume_sample(cell: CellPtr) {
 /// the cell afterwards.
 ///
 /// If `without_permit` is false, the future has its permits, and goes into a deque or the injector. If `to_the_end` is true, it
-/// goes to the end of the injector. A poller passes true for `to_the_end` if the future was woken during the poll. Ready tasks
-/// in the injector then go first.
+/// goes to the end of the injector, behind the ready tasks there. A poller passes true for `to_the_end` if the future was woken
+/// during the poll.
 ///
-/// If `without_permit` is true, the future waits without its permits, and goes to the front of its job's queue. If that future
-/// must be dropped, it goes to the end of the injector, because its drop needs no permit.
+/// If `without_permit` is true, the future waits without its permits, and goes to the front of its job's queue. A future that
+/// must be dropped goes to the end of the injector instead, because its drop needs no permit.
 fn queue(cell: CellPtr, without_permit: bool, to_the_end: bool) {
     if !without_permit {
         return gate::go_on(cell, Mark::Admitted, to_the_end);

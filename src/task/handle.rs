@@ -147,7 +147,7 @@ impl<T> TaskHandle<T> {
     /// holds no permit while it waits, and a spare worker runs other tasks meanwhile. After the wait the joining task
     /// re-acquires its permit ahead of the queue.
     ///
-    /// If the joined task is a closure that has not started, the call may run that closure inline, on this thread. Inline tasks
+    /// If the joined task is a closure that has not started, the call can run that closure inline, on this thread. Inline tasks
     /// run inside one another at most 32 levels deep. A closure of the same job runs inline ahead of the queue, under the
     /// permit of the joining task. A closure of another job runs inline only if no other task goes first, and if that job and
     /// its ancestors have free permits for it.
@@ -191,7 +191,7 @@ impl<T> TaskHandle<T> {
     ///
     /// Parks the calling thread until the task has ended or the time `timeout` has passed. A task of a pool that calls this
     /// method holds no permit while it waits, as in [`join`](Self::join). After the wait the calling task re-acquires its
-    /// permit, so the call may take longer than `timeout`. The joined task never runs inline.
+    /// permit, so the call can take longer than `timeout`. The joined task never runs inline.
     ///
     /// # Panics
     ///
@@ -228,12 +228,12 @@ impl<T> TaskHandle<T> {
     /// If the task has not started, its closure or future is dropped now, on this thread. The handle then returns
     /// [`JoinError::Cancelled`].
     ///
-    /// A closure that has started runs to its end, and its result is kept. From now on [`is_cancelled`](crate::is_cancelled)
-    /// returns true in this closure, and the closure is not tried again.
+    /// If the task is a closure that has started, the closure runs to its end, and its result is kept. From now on
+    /// [`is_cancelled`](crate::is_cancelled) returns true in this closure, and the closure is not tried again.
     ///
-    /// A future that has started is never polled again. A worker drops the future at once, or at the end of the poll that is
-    /// running. The handle then returns `Cancelled`. If the future waits in its job's queue for a permit, the future is dropped
-    /// when a worker takes it from the queue.
+    /// If the task is a future that has started, it is never polled again. A worker drops the future at once, or at the end of
+    /// the poll that is running. The handle then returns `Cancelled`. If the future waits in its job's queue for a permit, the
+    /// future is dropped when a worker takes it from the queue.
     ///
     /// # Examples
     ///
@@ -341,8 +341,8 @@ pub enum Stage {
 }
 
 impl<T> TaskHandle<T> {
-    /// Returns the progress of the task, the task's job, and the task's cell. The caller may use the job only while the caller
-    /// keeps the job alive.
+    /// Returns the progress of the task, the task's job, and the task's cell. The caller must keep the job alive while it uses
+    /// the returned job.
     pub(crate) fn look(&self) -> (Stage, JobPtr, CellPtr) {
         let word = self.state().load();
         let is_future = self.task.table.is_future;
@@ -369,7 +369,7 @@ impl<T> TaskHandle<T> {
     fn leave(&mut self) -> Option<Result<T, JoinError>> {
         if self.state().load().has(WAITED) {
             // Removes the handle's waker from the parking lot before the reference is given up. Afterwards the key, which is
-            // the cell's address, may belong to another task.
+            // the cell's address, might belong to another task.
             parking_lot().leave(self.key(), ONLY);
         }
         match self.state().leave() {
@@ -418,8 +418,8 @@ impl<T> Unpin for TaskHandle<T> {}
 /// Awaits the task, in a pool of this library or on any other executor. The output is the task's result, as
 /// [`join`](TaskHandle::join) returns it.
 ///
-/// A future of a pool holds no permit while it awaits a handle, unless its job keeps permits. Afterwards the future re-acquires
-/// its permit ahead of the queue. So a future can await tasks of its own job, even at a limit of 1.
+/// A future of a pool holds no permit while it awaits a handle, unless its job keeps permits. After the wait the future
+/// re-acquires its permit ahead of the queue. So a future can await tasks of its own job, even at a limit of 1.
 ///
 /// # Cancellation
 ///

@@ -4,9 +4,8 @@ use std::fmt;
 
 /// Identifies a task. Returned by [`TaskHandle::id`](crate::TaskHandle::id) and [`current_task_id`](crate::current_task_id).
 ///
-/// Two tasks of the process have different ids until one of them has ended. While a task's handle exists, no other task gets
-/// the task's id. Afterwards a later task may have the same id. An id takes no memory of its own, and says nothing about the
-/// order of tasks.
+/// Two tasks that have not ended have different ids. While a task's handle exists, no other task gets the task's id. When the
+/// task has ended and its handle was dropped, a later task can get the same id. An id says nothing about the order of tasks.
 ///
 /// # Examples
 ///

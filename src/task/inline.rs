@@ -1,16 +1,16 @@
-//! Runs a joined task inline, although it belongs to another job than the joining task. So a chain of joins needs only one
-//! thread for each 32 levels.
+//! Runs a joined task inline, although it belongs to another job than the joining task. So a chain of such joins needs one
+//! thread for each 32 joins, and not one for each join.
 //!
 //! The joining thread has no handle of the joined task's job. If a worker runs the joined task to its end meanwhile, that job
-//! may be freed. So the joining thread first *pins* the joined task:
-//!
+//! can be freed. So the joining thread first *pins* the joined task:
 //! - `pin-1`: If no thread has claimed the joined task, the joining thread sets PINNED in the state word of the joined task.
 //!   The job is alive at that moment, because a task that no thread has claimed keeps its job alive.
-//! - `pin-2`: A thread that has taken the cell out of its queue may find PINNED set when it tries to claim the joined task.
+//! - `pin-2`: A thread that has taken the cell out of its queue can find PINNED set when it tries to claim the joined task.
 //!   That thread adds a busy count of the job for the joining thread, and clears PINNED. Then that thread claims the task.
 //!
-//! - `inline-1`: After `pin-1` the joining thread counts the joined task as busy, and acquires the permits of the joined task
-//!   (module `gate::inline`). The joining task still holds its own permits.
+//! After the pin, the joining thread runs the joined task inline:
+//! - `inline-1`: The joining thread counts the joined task as busy, and acquires the permits of the joined task (module
+//!   `gate::inline`). The joining task still holds its own permits.
 //! - `inline-2`: The joining thread claims the joined task and clears PINNED, in one exchange. If PINNED was clear, the joining
 //!   thread gives back the busy count that another thread has added for it (`pin-2`). If another thread has claimed the joined
 //!   task, the joining thread releases the joined task's permits, and waits as any join does.
@@ -20,19 +20,20 @@
 //!   permits of the joining task (wait-4). Before the thread waits for such a permit, it lends its seat, and releases the
 //!   permits at the common gates.
 //!
-//! From `pin-1` to `inline-2`, the joined task's job is kept alive by the unclaimed task or by the busy count that `pin-2`
-//! adds. From `inline-1` on, the busy count of the inline task keeps the job alive.
+//! The joined task's job stays alive while the joining thread uses it. Until a thread claims the joined task, the unclaimed
+//! task keeps its job alive. If another thread claims the joined task, that thread adds a busy count for the joining thread
+//! before the claim (`pin-2`). From `inline-1` on, the joining thread has a busy count of its own.
 //!
-//! If the joined task's cell lies in a deque or in the injector, the cell stays there, and is empty after `inline-2`. The
-//! thread that takes the cell out finds the task claimed, and gives up the cell.
+//! If the cell of a task that runs inline lies in a deque or in the injector, the cell stays there, and is empty from then on.
+//! The worker that takes the cell out finds the task claimed, and gives up the cell.
 //!
-//! If an inline run is part of a circle of waits, a usual join would be part of that circle as well. In both cases the joining
-//! task continues only after the joined task has ended. While the thread waits to re-acquire a permit (`inline-4`), it has no
-//! seat. The joining task then holds no permit of a gate above the one at which it waits, except at gates that keep permits.
+//! An inline run closes no circle of waits that a usual join would not close: in both cases the joining task continues only
+//! after the joined task has ended. While the joining thread waits to re-acquire a permit (`inline-4`), it has no seat. The
+//! joining task then holds no permit of a gate above the one at which it waits, except at gates that keep permits.
 //!
-//! The timer's thread clears DELAYED in a delayed task's state word, and then pushes the task. Between these two steps the task
-//! is in no queue, so a joining thread cannot tell which tasks must start before that task. So a task that was delayed never
-//! runs inline in a task of another job.
+//! A task that was delayed never runs inline in a task of another job. The timer's thread clears DELAYED in the state word of a
+//! delayed task, and then pushes the task. Between these two steps the task is in no queue, so a joining thread cannot tell
+//! which tasks must start before it.
 
 use crate::job::events;
 use crate::job::gate::inline::Inline;

@@ -11,7 +11,7 @@ pub struct Named(NonNull<str>);
 unsafe impl Send for Named {}
 
 impl Named {
-    /// Makes the name of one task. Only the cell of that task may have the returned value.
+    /// Makes the name of one task. The returned value must be stored only in the cell of that task.
     pub fn new(name: String) -> Self {
         Self(NonNull::from(Box::leak(name.into_boxed_str())))
     }

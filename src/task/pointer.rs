@@ -33,7 +33,7 @@ impl TaskPtr {
         unsafe { &self.cell.as_ref().state }
     }
 
-    /// Returns the task's job. The caller may use the job only while the caller keeps the job alive.
+    /// Returns the task's job. The caller must keep the job alive while it uses the returned job.
     pub fn job(&self) -> JobPtr {
         // SAFETY: by the type's contract the cell is alive.
         unsafe { self.cell.as_ref() }.header.job()
@@ -75,7 +75,7 @@ impl TaskPtr {
     }
 
     /// Runs this task inline, under the permit of the task that runs on this thread. Returns true if this task ran. Does
-    /// nothing if this task has started, or may not run under that permit.
+    /// nothing if this task has started, or is not allowed to run under that permit.
     pub fn run_inside(&self, context: &Context) -> bool {
         let job = self.job();
         let Some(run) = self.table.run.filter(|_| context.may_run_inside(job)) else {
@@ -97,11 +97,12 @@ impl TaskPtr {
     }
 }
 
-/// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because the job may have become idle.
-/// Otherwise does nothing.
+/// If the job or one of its ancestors is held or held off, wakes the waiters of the job, because the job might have become
+/// idle. Otherwise does nothing.
 ///
 /// The caller must have claimed a task of the job, and the cell of that task must be in a queue. Usually a worker takes the
-/// empty cell out, and then wakes the waiters if the job is idle. While a gate is held, no worker takes cells out of the queue.
+/// empty cell out, and then wakes the waiters if the job is idle. While a gate of the job is held, no worker takes cells out of
+/// the queue.
 ///
 /// The caller has claimed the task before this call executes a full fence. So this call sees that a gate is held, or the thread
 /// that pauses the gate or sets its limit to 0 sees that the task is claimed.

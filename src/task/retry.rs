@@ -10,7 +10,7 @@
 //! - `retry-2`: The worker arms the timer, and then checks whether another thread has claimed the closure meanwhile. If so, the
 //!   worker takes the entry out, and injects the task, so that some worker drops it.
 //!
-//! A thread that cancels the task by its handle:
+//! A thread that cancels a retried task by its handle:
 //! - `stop-1`: The thread claims the closure. If a worker has claimed the closure, the thread asks the task to end instead. The
 //!   claim and the request are changes of one word, the state word. So this thread claims the closure after the worker has
 //!   given up its claim, or the worker finds the request (`retry-1`).
@@ -45,7 +45,7 @@ pub struct Tried<F> {
     delay: Option<Delay>,
 }
 
-/// The pool of a retried task. The task's cell is an owner of the pool, because a handle may use the timer after the job was
+/// The pool of a retried task. The task's cell is an owner of the pool, because a handle can use the timer after the job was
 /// freed.
 #[derive(Clone, Copy, Debug)]
 pub struct OfPool(PoolPtr);
@@ -71,7 +71,7 @@ where
     (CellPtr::new(cell.cast()), handle)
 }
 
-/// The cell of a closure that may be called again.
+/// The cell of a closure that is called again while it fails.
 type Again<F, T, E> = Joint<Tried<F>, Retried<T, E>, OfPool>;
 
 /// What a worker must do after an attempt.
@@ -95,7 +95,8 @@ where
         ..VTable::of::<Self>(Self::run_attempt, Self::cancel_attempt)
     };
     const AGAIN_HANDLE: HandleTable = HandleTable {
-        // The task never runs inline: the attempt would put the cell into the timer although a queue still has the cell.
+        // A retried task never runs inline: after a failed inline attempt the timer would have the cell although a queue still
+        // has it.
         run: None,
         cancel: Self::cancel_by_handle_between,
         outcome: Self::outcome,
@@ -191,7 +192,8 @@ where
         if goes_on {
             // If the timer's thread cannot be started, `arm` has dropped the task.
             let _ = delay.arm(cell);
-            // The thread of the handle may have claimed the closure before the timer was armed (retry-2).
+            // A thread that cancels the task by its handle might have claimed the closure before the timer was armed (`retry-2`).
+            // That thread found no entry, so this thread takes the entry out.
             if this.state.load().has(CLAIMED) {
                 delay.take_back();
             }

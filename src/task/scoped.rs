@@ -8,7 +8,7 @@ use crate::task::pointer::TaskPtr;
 use crate::task::state::{CLAIMED, Reference, State};
 use crate::worker::context::Context;
 
-/// A scope's reference to a task that may borrow from the stack.
+/// A scope's reference to a task that can borrow from the stack.
 pub struct ScopedTask(TaskPtr);
 
 impl ScopedTask {

@@ -22,6 +22,7 @@
 //!
 //! # Which thread may touch what
 //!
+//! These rules say which thread owns what in a cell:
 //! - The thread that sets CLAIMED owns the closure. This thread writes the outcome, and then sets DONE.
 //! - When DONE is set, the handle owns the outcome. If there is no handle, the thread that has set DONE owns the outcome.
 //! - The thread that sets POLLING owns the future, until it clears POLLING or sets DONE.
@@ -30,16 +31,17 @@
 //!
 //! # No wake-up is lost
 //!
+//! A future is polled and woken in these steps:
 //! - `poll-1`: a worker (the *poller*) sets POLLING and clears SCHEDULED. `poll-2`: the poller polls the future.
 //! - `poll-3`: the poller clears POLLING. If SCHEDULED is set again, the poller queues the future itself.
 //! - `schedule-1`: a waker sets SCHEDULED. If the future was neither scheduled nor polled, the waker queues it.
 //!
-//! No wake-up is lost, because all these steps are changes of one word. If a waker sets SCHEDULED (`schedule-1`) before the
-//! poller clears POLLING (`poll-3`), the poller sees SCHEDULED. If all wakers set SCHEDULED later, no worker polls the future
-//! any more, and the first of these wakers queues the future.
+//! No wake-up of a future is lost, because each step of a poll or a wake-up is a change of one state word. If a waker sets
+//! SCHEDULED (`schedule-1`) before the poller clears POLLING (`poll-3`), the poller sees SCHEDULED, and queues the future. If
+//! all wakers set SCHEDULED later, the first of them sees that no worker polls the future, and queues it.
 //!
-//! A waker that finds SCHEDULED set must still write the word, although no bit changes. By this write (Release) the poller of
-//! the next poll (Acquire) sees what the waking thread wrote before it called the waker.
+//! A waker that finds SCHEDULED set must still write the state word, although no bit changes. By this write (Release) the
+//! poller of the next poll (Acquire) sees what the waking thread wrote before it called the waker.
 
 #![cfg_attr(
     not(feature = "futures"),
@@ -71,7 +73,7 @@ const WAIT: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct State(AtomicU64);
 
-/// A value of the state word. The methods that return a further `Snapshot` compute the next value of the word, and change no
+/// One value of the state word. A method that returns a further `Snapshot` computes the next value of the word, and changes no
 /// memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot(u64);
@@ -97,13 +99,13 @@ pub enum Reference {
 pub enum Claim {
     /// The caller owns the closure, and must run or drop it.
     Granted,
-    /// The caller does not own the closure, for one of two reasons. Another thread has claimed the closure before. Or the
-    /// closure is delayed or was cleared, so the caller, a join, must not run it inline.
+    /// The caller does not own the closure. Another thread has claimed the closure before, or the caller is a join, and joins
+    /// must not run this closure inline, because it is delayed or was cleared.
     Refused,
     /// A join has claimed the closure before, to run it inline. The joining thread counts the task.
     Inline,
-    /// A join has pinned the task, because the join uses the task's job. The caller, which has taken the cell out of a queue,
-    /// must add a busy count of the job for the join, clear PINNED, and claim again.
+    /// A join has pinned the task, because the join uses the task's job. The caller has taken the cell out of a queue. It must
+    /// add a busy count of the job for the join, clear PINNED, and claim again.
     Pinned,
 }
 
@@ -152,7 +154,7 @@ pub enum EndPoll {
     /// The poller must drop the future, because the future was cancelled during the poll.
     Cancelled,
     /// If `woken` is true, the poller must queue the future. Otherwise the poller must not use the future any more, because a
-    /// waker may queue it.
+    /// waker can queue it.
     Pending {
         /// True if the future was woken during the poll.
         woken: bool,
@@ -198,7 +200,7 @@ impl Snapshot {
         self.has(NO_PERMIT) && !self.has(POLLING | SCHEDULED)
     }
 
-    /// Returns true if the queue's reference is the only one left. The list of pending futures may still have a pointer to the
+    /// Returns true if the queue's reference is the only one left. The list of pending futures can still have a pointer to the
     /// cell.
     pub const fn is_alone(self) -> bool {
         !self.has(HANDLE | WAKERS)
@@ -350,8 +352,7 @@ impl State {
     /// Reads the state word.
     #[inline]
     pub fn load(&self) -> Snapshot {
-        // Ordering: Acquire; pairs with each change. So DONE shows the outcome, and a last reference shows what the former
-        // owners of references did.
+        // Ordering: Acquire; pairs with each change: DONE shows the outcome, a last reference all earlier use of the cell.
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
@@ -369,7 +370,7 @@ impl State {
         result.expect("the transition was applied")
     }
 
-    /// Sets `bits` in the state word. Returns the word before.
+    /// Sets `bits` in the state word. Returns the word before the change.
     pub fn set(&self, bits: u64) -> Snapshot {
         // Ordering: AcqRel; Release publishes this thread's writes, Acquire shows those of earlier changes.
         Snapshot(self.0.fetch_or(bits, Ordering::AcqRel))
@@ -400,7 +401,8 @@ impl State {
         Snapshot(self.0.fetch_sub(reference, Ordering::AcqRel) - reference).is_last()
     }
 
-    /// Claims the task's closure, to run or to drop it. `inline` is true if the caller is a join that wants to run the closure.
+    /// Claims the task's closure, to run or to drop it. `inline` must be true if the caller is a join, which will run the
+    /// closure inline.
     #[inline]
     pub fn claim(&self, inline: bool) -> Claim {
         self.change(|word| word.claim(inline))
@@ -441,7 +443,7 @@ impl State {
     }
 
     /// Sets DONE after the outcome was written (`unpark-1`). If the task has a handle, gives up `reference` in the same change.
-    /// Afterwards the caller may use the cell only if it has another reference.
+    /// Afterwards the caller must not use the cell, except if it has another reference.
     #[inline]
     pub fn finish(&self, reference: Option<Reference>) -> Finish {
         let reference = reference.map_or(0, |reference| reference as u64);

@@ -9,31 +9,31 @@
 //! | 4   | QUEUE    | the reference of the queue, then of the thread that decides the outcome        |
 //! | 5   | WAITER   | the reference of the waiter                                                    |
 //!
-//! The thread that takes the cell from the queue *decides* the outcome of the wait:
+//! The thread that takes the cell from the queue *decides* the outcome of the wait (the *deciding thread*):
+//! - `grant-1`: the deciding thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the
+//!   thread keeps the permits.
+//! - `grant-2`: if SWAPPING was not set, the deciding thread takes the waker out of the cell and wakes it. The thread does this
+//!   step only when it holds no queue lock (module [`later`]).
 //!
-//! - `grant-1`: the thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the thread keeps
-//!   the permits.
-//! - `grant-2`: if SWAPPING was not set, the thread takes the waker out of the cell and wakes it. The thread does this step
-//!   only when it holds no queue lock (module [`later`]).
-//!
-//! A future that waits, when it is polled again:
-//!
+//! A waiter that is a future, when the future is polled again:
 //! - `swap-1`: the waiter sets SWAPPING, and reads the outcome, in one change. If the outcome is decided, the waiter is ready.
 //! - `swap-2`: the waiter changes the waker. Then the waiter clears SWAPPING, and reads the outcome, in one change. If the
 //!   outcome is decided, the waiter is ready.
 //!
 //! A waiter that is dropped:
-//!
 //! - `leave-1`: the waiter sets SWAPPING (`swap-1`). If the outcome is not decided, the waiter drops its waker. Then, in one
 //!   change, the waiter clears SWAPPING and reads the outcome, and sets LEFT if the outcome is still not decided. A waiter that
 //!   was granted a permit gives the permit back, for the next task or waiter in the queue.
 //!
-//! All these steps are changes of one word. So no permit is lost: the deciding thread sees LEFT (`grant-1`), or the waiter that
-//! leaves sees GRANTED (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, the waiter clears SWAPPING later,
-//! and then sees the outcome (`swap-2`). Only one thread touches the waker at a time. If SWAPPING was set before the outcome
-//! was decided, that thread is the waiter. Otherwise it is the deciding thread.
+//! All steps of a waiter, and of the thread that decides its outcome, are changes of one word. So no permit is lost: the
+//! deciding thread sees LEFT (`grant-1`), or the waiter that is dropped sees GRANTED (`leave-1`). No wake-up is lost: if the
+//! deciding thread sees SWAPPING, the waiter clears SWAPPING later, and then sees the outcome (`swap-2`).
 //!
-//! A thread that waits has no waker: `grant-2` wakes the thread in the parking lot, by the cell's address.
+//! Only one thread touches the waker of a waiter at a time. If SWAPPING was set before the outcome was decided, that thread is
+//! the waiter. Otherwise it is the thread that decides the outcome.
+//!
+//! A waiter that is a thread has no waker. The thread that decides the outcome wakes it in the parking lot, where the key is
+//! the address of the cell (`grant-2`).
 
 use crate::base::parking::parking_lot;
 use crate::base::task::{CellPtr, Header, Ran, VTable, WaiterTable};
@@ -281,7 +281,7 @@ unsafe fn notify(cell: CellPtr) {
         unsafe { free(cell) };
     }
     match waker {
-        // The waiter is a thread, which has no waker. The cell may be freed, because only its address is used.
+        // The waiter is a thread, which has no waker. The cell might have been freed, so only its address is used.
         None => parking_lot().wake(cell.as_ptr().addr()),
         Some(waker) => {
             if let Err(payload) = unwind::halt(|| waker.wake()) {
@@ -409,7 +409,7 @@ impl Drop for Waiter {
     }
 }
 
-/// Takes the cells of dropped waiters out of the job's queue and frees them, if such cells may be about half of the queue.
+/// Takes the cells of dropped waiters out of the job's queue and frees them, if such cells might be about half of the queue.
 /// Called once for each dropped waiter. So the mean cost of a call does not depend on the length of the queue.
 fn tidy_sometimes(job: JobPtr) {
     let half = job.queue().len() as u64 / 2 + 1;

@@ -1,19 +1,20 @@
 //! Measures the tasks of adaptive jobs, and updates a limit at the end of an interval.
 //!
-//! An adaptive job has the flag `Rated`, so its tasks start by the same code as tasks with a rate. No sample is taken of the
-//! tasks of other jobs. The sample of a closure is in the context of the worker that runs the closure. The sample of a pending
-//! future is in the list of pending futures. The sample of a [`Permit`](crate::Permit) is in the permit.
+//! An adaptive job has the flag `Rated`, so its tasks start by the same code as tasks with a rate. A sample is taken only of
+//! tasks of adaptive jobs, and of jobs below them. A worker keeps the sample of a closure in its context. The list of pending
+//! futures keeps the sample of a pending future, and a [`Permit`](crate::Permit) keeps its own.
 //!
 //! The thread that ends a task does these steps at each adaptive job: first at the task's own job, then at each ancestor.
 //! - `adapt-1`: The thread adds the sample, under the lock of the job's interval. If the interval is over and no thread updates
 //!   the limit, this thread takes the interval's samples, and notes that it updates the limit. Then the thread unlocks.
 //! - `adapt-2`: The thread asks the rule for the next limit. If no other call has set the limit since the samples were taken
 //!   (`adapt-1`), the thread sets the limit.
-//! - `adapt-3`: Under the lock, the thread removes its note that it updates the limit. From then on another thread can end the
-//!   next interval.
+//! - `adapt-3`: Under the lock of the job's interval, the thread removes its note that it updates the limit. From then on
+//!   another thread can end the next interval.
 //!
-//! By these steps each interval has one update, and the rule sees all samples of the interval. Only the thread that has ended
-//! the task waits for the rule. The limit stays in the job's range, because each call that sets the limit clamps the new limit.
+//! Each interval of an adaptive job leads to one update of the limit, and the rule sees all samples of the interval. Only the
+//! thread that has ended the task waits for the rule. The limit stays in the job's range, because each call that sets the limit
+//! clamps the new limit.
 
 use crate::job::control;
 use crate::job::gate::adapt::samples;

@@ -1,9 +1,10 @@
-//! Waits inside a task. Meanwhile the task holds no permit, except at gates that keep permits, and its thread has no seat.
-//! After the wait the task re-acquires its permits ahead of the queue.
+//! Waits inside a task. During the wait the task holds no permit, except at gates that keep permits, and its thread has no
+//! seat. After the wait the task re-acquires its permits ahead of the queue.
 //!
-//! When a worker drops a cancelled task, a destructor of the task's captures may wait. The worker holds no permit then. So the
-//! worker only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
+//! When a worker drops a cancelled task, a destructor of the task's captures can wait. In this case the worker holds no permit.
+//! So it only lends its seat and waits in the parking lot (`wait-1`, `wait-3`).
 //!
+//! A thread whose task waits does these steps:
 //! - `wait-1`: the thread lends its seat to a spare worker, or leaves the seat to the next thread that needs one. From here on
 //!   the pool runs without this thread, but a drain waits for this thread.
 //! - `wait-2`: the thread releases the permits of its task, and admits other tasks (release-1 to release-3 of `gate`). The
@@ -17,13 +18,14 @@
 //!   gate (`wait-4`). A thread that has re-acquired its permit of that gate checks whether another thread waits for one. If
 //!   not, the thread clears the flag, executes a full fence, and checks the queue.
 //!
-//! No wake-up is lost between the waiting thread and a thread that releases a permit (`wait-4`, `wait-5`). The waiting thread
-//! sets the flag and then checks for room, both under the lock of the bucket. If the permit was released before, this check
-//! sees the permit. If the permit is released later, the releasing thread sees the flag.
+//! No wake-up is lost between a thread that waits for a permit of a gate (`wait-4`) and a thread that releases one (`wait-5`).
+//! The waiting thread sets the gate's flag `Reclaiming`, and then checks whether a permit is free, both under the lock of the
+//! parking lot's bucket. If the permit was released before, this check sees the permit. If the permit is released later, the
+//! releasing thread sees the flag, and wakes the waiting thread.
 //!
-//! No queued task is missed when `Reclaiming` is cleared (`wait-5`). While the flag is set, a pusher leaves its task in the
-//! queue. The clearing thread clears the flag before its fence, and the pusher pushes before its own fence (`push-3` of
-//! `gate`). So the pusher sees the flag cleared, or the clearing thread sees the task in the queue.
+//! No queued task is missed when a thread clears the flag `Reclaiming` of a gate (`wait-5`). While the flag is set, a pusher
+//! leaves its task in the queue. The clearing thread clears the flag before its fence, and the pusher pushes before its own
+//! fence (`push-3` of `gate`). So the pusher sees the flag cleared, or the clearing thread sees the task in the queue.
 
 use crate::base::parking::{Waited, parking_lot};
 use crate::base::timer;
@@ -43,7 +45,7 @@ use crate::{process, unwind};
 /// bit of the object that the caller waits for, and then return true if the caller must wait.
 ///
 /// # Panics
-/// Refuses by [`unwind::refuse`] in three cases:
+/// Refuses the wait by [`unwind::refuse`] in three cases:
 /// - The caller is a task, no spare worker can replace its thread, and all other threads of the pool are blocked.
 /// - The caller is user code outside of tasks on a thread of the pool, such as a hook, and would have to wait.
 /// - The process is a forked child.
@@ -51,9 +53,9 @@ pub fn wait(key: usize, until: Option<Instant>, wait: impl Fn() -> bool) {
     wait_then(key, None, until, wait, || ());
 }
 
-/// Waits as [`wait`] does. In a task, calls `then` after the wait and before the task re-acquires its permits. Re-acquiring
-/// permits may take long, so `then` can wake another waiter before that. `awaited` is the job that the caller waits for in
-/// [`Job::wait`](crate::Job::wait), or `None`.
+/// Waits as [`wait`] does. If the caller is a task, calls `then` after the wait and before the task re-acquires its permits.
+/// Re-acquiring permits can take long, so `then` can wake another waiter before that. `awaited` is the job that the caller
+/// waits for in [`Job::wait`](crate::Job::wait), or `None`.
 ///
 /// # Panics
 /// As [`wait`].
@@ -153,14 +155,15 @@ fn without_permits(context: &Context, awaited: Option<JobPtr>, f: impl FnOnce())
     without_permits_inside(context, job, None, awaited, f, || ());
 }
 
-/// Runs `f` where the joining task would otherwise wait. `f` runs the joined task inline. `job` is the job of the joining task.
+/// Runs `f` in place of a wait of the joining task. `f` must run the joined task inline. `job` is the job of the joining task.
 /// `end` is the innermost gate above both tasks, or `None` if there is none.
 ///
-/// Before `f`, the joining task releases its permits of the gates below `end`. After `f`, it re-acquires these permits. Before
-/// the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates above.
+/// Before `f`, the joining task releases its permits of the gates below `end`. After `f`, the joining task re-acquires these
+/// permits. Before the thread waits for one of them, it lends its seat, and releases the permits of `end` and of the gates
+/// above.
 pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOnce()) {
-    // Statistics subtract the spare busy counts that a seat has published of the job that it runs. During `f` this seat runs
-    // another job, so the thread must have no spare busy counts of `job`.
+    // The statistics of a job subtract only the spare busy counts of seats that run the job. During `f` this seat runs another
+    // job, so the thread must have no spare busy counts of `job`.
     context.lease().give_back_spare_busy_counts();
     let (turn, mut blocked) = (context.lease().turn(), None);
     without_permits_inside(context, job, end, None, f, || {
@@ -173,9 +176,9 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
 }
 
 /// Runs `f` while the running task, which is of `job`, holds no permit of the gates below `end`. If `end` is `None`, the task
-/// holds no permit of any gate. At gates that keep permits the task keeps its permit in each case.
+/// holds no permit of any gate. At gates that keep permits the task keeps its permit in both cases.
 ///
-/// Each time before the thread waits to re-acquire a permit, calls `before_wait`. The first time, also releases the permits of
+/// Calls `before_wait` each time before the thread waits to re-acquire a permit. The first time, also releases the permits of
 /// `end` and of the gates above `end`, and re-acquires them later.
 fn without_permits_inside(
     context: &Context,
@@ -263,7 +266,7 @@ impl<'a> Blocked<'a> {
         };
         let shared = context.pool();
         shared.sleep.depart();
-        // Statistics subtract the spare busy counts of seats only, so a thread without a seat must have none.
+        // The statistics of a job subtract only the spare busy counts of seats, so a thread without a seat must have none.
         context.lease().give_back_spare_busy_counts();
         if let Err(none) = lend(context.pool_ptr(), seat.index, most)
             && leave(Some(seat.index)).is_err()
@@ -312,14 +315,16 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
         before_wait();
         parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
-                // A worker with a lease must check the job's word before its next task, so that it sees the flag.
+                // Each worker with a lease must check its job's word before its next task, so that it sees the flag
+                // `Reclaiming`.
                 gate.pool().advance_epoch();
             }
             fence_after_rmw();
             !gate.permits.load().may_reclaim(draining(), weight)
         });
     }
-    // If no other task waits for a permit of this gate, clears the flag, so that queued tasks are admitted again (wait-5).
+    // If no other task waits for a permit of this gate, clears the flag `Reclaiming`, so that queued tasks are admitted again
+    // (wait-5).
     let others = parking_lot().if_none_waits(key, || {
         gate.permits.clear(Flag::Reclaiming);
     });
@@ -328,12 +333,13 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
             gate::weigh::wake_reclaimers(gate);
         }
     } else {
-        // The caller must check the gate's queue after this fence. It does so when its task has re-acquired all permits.
+        // The caller must check the gate's queue after this fence. The caller does so when its task has re-acquired all
+        // permits.
         fence_after_rmw();
     }
 }
 
-/// Runs `f`, which may block for long on something outside the pool. Meanwhile a spare worker runs other tasks in the place of
+/// Runs `f`, which can block for long on something outside the pool. Meanwhile a spare worker runs other tasks in the place of
 /// this thread.
 ///
 /// The calling task keeps its permit, and counts as running. If the caller is not a task of a pool, or if no spare worker can

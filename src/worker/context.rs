@@ -1,6 +1,6 @@
 //! The state of a worker's thread: its pool, its seat, its lease, and the tasks that run on it.
 //!
-//! A thread-local points to this state, so that calls of the library from inside a task find it.
+//! A thread-local variable points to the state of the thread, so that calls of the library from inside a task find this state.
 
 use crate::base::queues::{LOCAL_MOST, Seat};
 use crate::base::task::{CellPtr, Mark};
@@ -101,7 +101,7 @@ impl Context {
         f(unsafe { current.as_ref() })
     }
 
-    /// Runs `f`, which is user code but no task. If `f` waits on a thread of a pool, that wait panics.
+    /// Runs `f`, which is user code but no task. If this thread belongs to a pool and `f` waits, that wait panics.
     pub fn outside_of_tasks<R>(f: impl FnOnce() -> R) -> R {
         struct Back<'a>(&'a Context, bool);
         impl Drop for Back<'_> {
@@ -171,8 +171,7 @@ impl Context {
     /// Returns true if the task with the key `key` runs on this thread, or waits here for a task that runs inline.
     pub fn is_running(&self, key: usize) -> bool {
         let mut frame = self.running.get();
-        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
-        // returns.
+        // SAFETY: each frame in the chain lies on this thread's stack: `as_task` removes a frame before it returns.
         while let Some(this) = unsafe { frame.as_ref() } {
             if this.key == key {
                 return true;
@@ -185,8 +184,7 @@ impl Context {
     /// Returns the cells of the tasks with handles that run or wait on this thread, the innermost first.
     pub fn running_cells(&self) -> Vec<CellPtr> {
         let first = self.running.get();
-        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
-        // returns.
+        // SAFETY: each frame in the chain lies on this thread's stack: `as_task` removes a frame before it returns.
         let frames = std::iter::successors(unsafe { first.as_ref() }, |frame| unsafe {
             frame.outer.as_ref()
         });
@@ -195,29 +193,28 @@ impl Context {
 
     /// Returns the cell of the innermost task on this thread, if that task has a handle. The cell lasts until the task ends.
     pub fn running_cell(&self) -> Option<CellPtr> {
-        // SAFETY: each frame in the chain lies on this thread's stack. `as_task` removes the frame from the chain before it
-        // returns.
+        // SAFETY: each frame in the chain lies on this thread's stack: `as_task` removes a frame before it returns.
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a busy count of the running job for this thread, which still uses the job. The task's own busy count stays with
-    /// the pending future or the waiter, and another thread may give that count back at once.
+    /// Adds a busy count of the running job for this thread, which still uses the job. The task's own busy count stays with the
+    /// pending future or the waiter, and another thread can give that count back at once.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.busy.add_tasks(1);
         self.lease.take_busy_count();
     }
 
-    /// Drops the sample of the task that this thread serves. Call this if the task has not run to its end, or has found nothing
-    /// to do. The rule then does not see the task's time.
+    /// Drops the sample of the task that this thread serves, so that the rule does not see the task's time. Call this if the
+    /// task has not run to its end, or has found nothing to do.
     #[cold]
     pub fn forget_sample() {
         Self::with(|context| _ = context.and_then(|context| context.sample.take()));
     }
 
-    /// Returns true if a task of `job` is allowed to run inline under the permits of the task that this thread runs. Both tasks
-    /// must be of the same job. No gate of the job is allowed to be held or over its limit, unless the job keeps its permits.
-    /// Fewer than [`DEPTH_MOST`] tasks are allowed to run inline inside one another.
+    /// Returns true if a task of `job` is allowed to run inline under the permits of the task that this thread runs. This is so
+    /// if both tasks are of the same job, fewer than [`DEPTH_MOST`] tasks run inline inside one another, and no gate of the job
+    /// is held or over its limit. If the job keeps its permits, its gates can also be held or over their limits.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
@@ -253,7 +250,7 @@ impl Context {
         self.lease.job.get().is_some_and(JobPtr::keeps_any_permit)
     }
 
-    /// Returns true if tasks that may belong to other jobs wait for this worker. Also returns true if the thread has no seat.
+    /// Returns true if tasks that might belong to other jobs wait for this worker. Also returns true if the thread has no seat.
     #[inline]
     pub fn others_wait(&self) -> bool {
         self.seat().is_none_or(|seat| {
@@ -278,8 +275,8 @@ impl Context {
             return Err(cell);
         };
         let word = job.permits.load();
-        // The push does not check for a free permit. If all permits of an unlimited job are held, no worker is idle, and this
-        // task runs later under one of these permits.
+        // The push does not check for a free permit. If all permits of an unlimited job are held, no worker is idle, and the
+        // pushed task runs later under one of these permits.
         let held = word.held_back() || word.has(Flag::Cancelled);
         if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);

@@ -22,17 +22,17 @@ pub(super) struct Worker<'a> {
     pub(super) context: &'a Context,
     /// True if the pool counts this worker as searching.
     pub(super) searching: Cell<bool>,
-    /// The job that had the last turn. The job may be freed, so the code only compares its address.
+    /// The job that had the last turn. The job might have been freed, so the code only compares its address.
     pub(super) last: Cell<Option<JobPtr>>,
 }
 
-/// What a worker does with the permit of a task that has run.
+/// What a worker does with its permit after a task.
 #[derive(PartialEq, Eq)]
 pub(super) enum Then {
     /// The worker keeps the permit for the next task of the job.
     GoOn,
-    /// The worker keeps the permit for the next task of the job, but the task that has run is not counted as ended. That task
-    /// is a future that awaits another task or a job, or it was cancelled before it started.
+    /// The worker keeps the permit for the next task of the job, and does not count the task as ended. Either the task is a
+    /// future that awaits another task or a job, and will acquire another permit, or the task was cancelled before it started.
     GoOnUnended,
     /// The worker leaves the permit to the task, because the task is a pending future.
     LeavePermit,

@@ -12,7 +12,7 @@ use crate::worker::turn::OLDEST_EVERY;
 
 mod classes;
 
-/// The greatest number of tasks of one job that a worker passes over to find a task of another job.
+/// The greatest number of tasks of one job that a worker puts back into the injector to find a task of another job.
 const OWN_PASSED: usize = shrunk(4, 1);
 /// The number of times that the only searching worker searches again before it parks. The worker yields before each further
 /// search.
@@ -26,7 +26,7 @@ impl Worker<'_> {
             if !self.pool().has_classes() {
                 return Some(cell);
             }
-            // A task of a higher class may be ready, so this task goes back into the deque until the turn of its class.
+            // A task of a higher class might be ready, so this task goes back into the deque until the turn of its class.
             self.seat().deque.push(cell);
             self.pool().notify();
         }
@@ -75,8 +75,8 @@ impl Worker<'_> {
         let turns = seat.turns.get().wrapping_add(1);
         seat.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
-            // Looks for the oldest task first. Without this, futures that wake one another on this worker could delay older
-            // tasks for ever.
+            // At this call the worker looks for the oldest task first. Otherwise futures that wake one another on this worker
+            // could delay older tasks for ever.
             let waiting =
                 self.take_injected_of_others().or_else(|| steal_one(self.pool().injector()));
             let cell = waiting.or_else(|| self.steal_oldest());
@@ -112,7 +112,7 @@ impl Worker<'_> {
             passed = true;
         }
         if passed {
-            // While these tasks were out of the injector, a searching worker could not find them, and may have parked.
+            // While these tasks were out of the injector, a searching worker could not find them, and might have parked.
             self.pool().notify();
         }
         found
@@ -121,8 +121,8 @@ impl Worker<'_> {
     /// Pops the next task of the worker's deque if that task came from the injector: then its mark is `Ready`. Tasks pushed
     /// from inside a task, and woken futures, have other marks.
     ///
-    /// Such a task has waited longer than each task that is still in the injector. A worker that moves tasks from the injector
-    /// to its deque pops the oldest of them first.
+    /// A task that has come from the injector into the deque has waited longer than each task that is still in the injector. A
+    /// worker that moves tasks from the injector to its deque pops the oldest of them first.
     fn pop_injected(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         let cell = deque.pop()?;
@@ -130,7 +130,7 @@ impl Worker<'_> {
             return Some(cell);
         }
         deque.push(cell);
-        // While the task was out of the deque, a searching worker could not find the task, and may have parked.
+        // While the task was out of the deque, a searching worker could not find the task, and might have parked.
         self.pool().notify();
         None
     }
@@ -146,8 +146,8 @@ impl Worker<'_> {
     /// Moves a batch of tasks from the injector to the worker's deque, and returns the first of them. Call this only in a
     /// worker that does not count as searching.
     ///
-    /// While the tasks move, they are in neither queue. A worker that makes its final check before it parks (`sleep-3`) then
-    /// misses the tasks. So this worker notifies afterwards.
+    /// While the tasks move, they are neither in the injector nor in the deque. A worker that makes its final check before it
+    /// parks (`sleep-3`) then misses the tasks. So this worker notifies afterwards.
     fn steal_injected_batch(&self) -> Option<CellPtr> {
         let deque = &self.seat().deque;
         match self.pool().injector().steal_batch_and_pop(deque) {

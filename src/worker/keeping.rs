@@ -7,7 +7,7 @@ use crate::unwind;
 use crate::worker::context::Context;
 
 /// Refuses a wait for tasks of the job `needed`, if the task on this thread keeps the one permit that they need to begin.
-/// Returns if the wait may end, or if no task runs on this thread. The awaited tasks must not have begun.
+/// Returns if the wait can end, or if no task runs on this thread. The awaited tasks must not have begun.
 ///
 /// # Panics
 /// Refuses by [`unwind::refuse`].

@@ -16,18 +16,19 @@ pub struct Lease {
     pub parent: Cell<Option<JobPtr>>,
     /// The number of the job's busy counts that this thread has: at least one while the thread holds the permits.
     pub busy: Cell<u64>,
-    /// A guess of the number of the job's tasks at the top of the thread's deque: other workers may have stolen some of them.
+    /// A guess of the number of the job's tasks at the top of the thread's deque: other workers might have stolen some of them.
     /// These tasks were pushed from inside a task, or stolen together with the first task of the turn.
     pub left: Cell<u64>,
-    /// True if this lease has set the flag `BatchOut` and not cleared it. Another lease may have cleared the flag since: then
+    /// True if this lease has set the flag `BatchOut` and not cleared it. Another lease might have cleared the flag since: then
     /// pushers admit tasks themselves.
     pub batch_out: Cell<bool>,
     /// The number of tasks that have run in this turn.
     pub turn: Cell<u32>,
     /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
-    /// The time at which the turn began, or at which the turn's count of tasks began anew. `None` if no task waited in the
-    /// queue of an ancestor at that time, and the job has no turn time.
+    /// The time from which the turn's length counts. At first this is the begin of the turn. If the turn is over and no other
+    /// task waits, the turn continues, and its length counts from that moment. `None` if the length does not matter: the job has
+    /// no turn time, and no task waited in the queue of an ancestor at that moment.
     pub began: Cell<Option<Instant>>,
     /// The value of `turn` at the time in `began`.
     pub since: Cell<u32>,
@@ -51,7 +52,7 @@ pub struct TurnSoFar {
 }
 
 impl Lease {
-    /// Makes a lease that is not open.
+    /// Makes a lease of no job, which holds no permits.
     pub fn new() -> Self {
         Self {
             job: Cell::new(None),
@@ -179,13 +180,12 @@ impl Lease {
             && left.tasks() == busy
             && job.parent().is_none()
             && job.queue().is_empty()
-            // The record of a named root is not freed here: a reader of the list of named jobs may add a handle at any time
+            // The record of a named root is not freed here: a reader of the list of named jobs can add a handle at any time
             // (root-3).
             && !job.is_named_root()
         {
             self.completed.set(0);
-            // SAFETY: this thread has all busy counts of the job, and the job has no handle, so no other thread uses the
-            // record.
+            // SAFETY: no other thread uses the record: this thread has all busy counts, and the job has no handle.
             unsafe { job.free(1) };
             return;
         }

@@ -99,8 +99,8 @@ impl Worker<'_> {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
         if resumed || cell.mark() == Mark::Handed {
-            // The task had its permit before it came into the deque, and its job may have been paused since. The lease gets an
-            // old epoch, so that the worker checks the job's word before it runs another task under that permit.
+            // The task had its permit before it came into the deque, and its job might have been paused since. The lease gets
+            // an old epoch, so that the worker checks the job's word before it runs another task under that permit.
             epoch = epoch.wrapping_sub(1);
         }
         let paced = match gate::start(cell) {
@@ -123,8 +123,8 @@ impl Worker<'_> {
         self.last.set(Some(job));
         let unlimited = !paced && job.is_unlimited(job.permits.load());
         if !unlimited {
-            // The start of this task has freed its reservation, so a further task may be admitted. The worker checks the queue
-            // now, because a future or a task inside `blocking` may keep its permit for long.
+            // The start of this task has freed its reservation, so a further task can be admitted. The worker checks the queue
+            // now, because a future or a task inside `blocking` can keep its permit for long.
             gate::look_outwards(job);
         }
         self.begin_turn(resumed);

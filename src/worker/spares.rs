@@ -60,7 +60,7 @@ pub fn lend_beyond(pool: PoolPtr, seat: Option<usize>) -> Result<(), NoSpare> {
 fn start(pool: PoolPtr, made: usize, seat: usize) -> Result<(), NoSpare> {
     let shared = pool.shared();
     let index = shared.workers() + made;
-    // No lock may be held here: the name comes from user code, which may ask the pool for its statistics.
+    // This thread must hold no lock here: the name comes from user code, which can ask the pool for its statistics.
     let builder = spare_builder(shared, index);
     shared.worker_comes(pool);
     let work = shared.threads.work;

@@ -1,7 +1,7 @@
 //! A turn: the tasks of one job that a worker runs one after another under one lease.
 //!
-//! For an *unlimited* job, the worker moves tasks from the queue into its *batch*, where other workers can steal them. For any
-//! other job, the worker pops the tasks from the queue one at a time.
+//! In a turn with an *unlimited* job, the worker moves tasks from the job's queue into its *batch*, where other workers can
+//! steal them. In a turn with any other job, the worker pops the tasks from the queue one at a time.
 
 mod paced;
 
@@ -15,12 +15,12 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// Once in this number of tasks, a worker takes the oldest task of its deque and not the newest. This number applies while the
-/// deque has tasks of other jobs.
+/// While its deque has tasks of other jobs, a worker takes the oldest task of the deque, and not the newest, once in this
+/// number of tasks.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// Once in this number of tasks, a worker takes the oldest task of its deque and not the newest. This number applies while all
-/// tasks in the deque seem to belong to the worker's job. If tasks push further tasks from inside, the oldest task usually
-/// pushes the most. So with a smaller number the deque would grow longer.
+/// While all tasks in its deque seem to belong to its job, a worker takes the oldest task of the deque, and not the newest,
+/// once in this number of tasks. If tasks push further tasks from inside, the oldest task usually pushes the most. So with a
+/// smaller number the deque would grow longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks of a turn after which a worker adds the completed tasks to the job's tally.
 const COUNTED_EVERY: u32 = BUDGET;
@@ -29,8 +29,8 @@ const LOOKS: usize = shrunk(8, 0);
 /// The number of spins before each check of an empty queue.
 const SPINS: usize = 32;
 
-/// The longest time of a turn of a child job while tasks of siblings wait. This holds if the child's share is 1 and its tasks
-/// take equally long.
+/// The longest time of a turn with a child whose share is 1 and whose tasks take equally long, while tasks of its siblings
+/// wait.
 const TURN_TIME: Duration = Duration::from_micros(100);
 
 impl Worker<'_> {
@@ -42,7 +42,7 @@ impl Worker<'_> {
         let timed = lease.turns.get().time.is_some();
         lease.mask.set(if timed { 0 } else { BUDGET - 1 }); // time-1
         match lease.parent.get() {
-            // The pending future had its turn before. So the siblings' turn comes right after this poll.
+            // The future had its turn before it was pending. So this turn ends after one poll if tasks of siblings wait.
             Some(_) if resumed => {}
             _ if timed => lease.began.set(Some(self.pool().now())),
             Some(parent) => self.begin_turn_below(parent),
@@ -50,8 +50,8 @@ impl Worker<'_> {
         }
     }
 
-    /// If tasks wait in the queue of `parent` or of an ancestor, notes the present time. The turn then ends after its time, or
-    /// after its number of tasks.
+    /// Notes the present time as the start of the turn, if tasks wait in the queue of `parent` or of an ancestor of `parent`.
+    /// The turn then ends after its time, or after its number of tasks.
     #[inline]
     fn begin_turn_below(&self, parent: JobPtr) {
         let lease = self.context.lease();
@@ -61,11 +61,11 @@ impl Worker<'_> {
 
     /// Returns true if the turn of a job below `parent` must end because siblings wait.
     ///
-    /// If siblings waited when the turn began, the turn ends after [`BUDGET`] tasks or [`TURN_TIME`], both multiplied by the
-    /// job's share. The worker reads the clock only after tasks 1, 2, 4, 8 and so on. If the tasks take equally long, twice the
-    /// time has passed at the next reading. So the turn ends at the first reading at which half of its time has passed.
+    /// If tasks of siblings waited when the turn began, the turn ends after [`BUDGET`] tasks or [`TURN_TIME`], both multiplied
+    /// by the job's share. The worker reads the clock only after tasks 1, 2, 4, 8 and so on. At the next reading usually twice
+    /// as much time has passed. So the worker ends the turn at the first reading at which half of the turn's time has passed.
     ///
-    /// If no sibling waited when the turn began, and one waits now, the turn ends at once.
+    /// If no task of a sibling waited when the turn began, and one waits now, the turn ends at once.
     #[inline]
     fn is_siblings_turn(&self, parent: JobPtr) -> bool {
         let lease = self.context.lease();
@@ -84,8 +84,9 @@ impl Worker<'_> {
                 >= lease.turns.get().time.unwrap_or(TURN_TIME * share / 2)
     }
 
-    /// Returns true if the turn must end because tasks of other jobs wait. A turn with a turn time may end when that time has
-    /// passed. Any other turn may end after each [`BUDGET`] tasks, multiplied by the job's share.
+    /// Returns true if the turn must end because tasks of other jobs wait. A turn with a turn time ends after that time, or
+    /// after [`BUDGET`] tasks, multiplied by the job's share. Any other turn ends only after a multiple of [`BUDGET`] tasks,
+    /// multiplied by the job's share.
     #[inline]
     pub(super) fn is_others_turn(&self) -> bool {
         let lease = self.context.lease();
@@ -94,14 +95,14 @@ impl Worker<'_> {
             return (tasks >= BUDGET * turns.share || self.context.is_out_of_time())
                 && self.context.is_turn_wanted();
         }
-        // Most turns have a share of 1, and the first comparison takes fewer instructions.
+        // The first comparison takes few instructions, because `BUDGET` is a constant, and it is usually false.
         tasks.is_multiple_of(BUDGET)
             && tasks.is_multiple_of(BUDGET * turns.share)
             && self.context.others_wait()
     }
 
     /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends. `unlimited`
-    /// must say whether the job is unlimited; the call updates it when it reads the job's word again.
+    /// must be true if the job is unlimited. When the call reads the job's word again, it updates `unlimited`.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -129,8 +130,8 @@ impl Worker<'_> {
         self.next_of_turn(job, seat, unlimited)
     }
 
-    /// Returns the job's next task from the worker's deque. If the deque is empty, or its newest task may not run under the
-    /// lease, spins for a moment until a task is pushed. Call this when the job's queue has no task to pop.
+    /// Returns the job's next task from the worker's deque. If the deque is empty, or its newest task is not allowed to run
+    /// under the lease, spins for a moment until a task is pushed. Call this when the job's queue has no task to pop.
     #[inline(never)]
     fn next_beside_the_queue(&self, job: JobPtr, seat: &Seat) -> Option<CellPtr> {
         let near = seat.deque.pop().and_then(|cell| self.run_on_with(cell, job));
@@ -205,8 +206,9 @@ impl Worker<'_> {
     /// Spins for 1–2 µs if the job's queue has just become empty and there is no other work. Returns a task of the job that was
     /// pushed meanwhile.
     ///
-    /// A concurrent pusher usually adds several tasks in that time, and all of them run under the same permits. The worker
-    /// spins long between two checks, because each check takes the cache line of the queue's tail from the pushers.
+    /// While the worker spins, a concurrent pusher usually adds several tasks, which then all run under the same permits. The
+    /// worker spins long between two checks of the queue, because each check takes the cache line of the queue's tail from the
+    /// pushers.
     fn linger_for(&self, job: JobPtr, unlimited: bool) -> Option<CellPtr> {
         let stashed = self.context.next_task.take();
         if stashed.is_some() || !self.pool().has_spare_cores() || job.busy.load().handles() == 0 {
@@ -237,8 +239,8 @@ impl Worker<'_> {
         cell
     }
 
-    /// Prepares a task that came from the deque to run under the lease, and returns the task. If the task may not run under the
-    /// lease, keeps it as the worker's next task after the turn, and returns `None`.
+    /// Prepares a task that came from the deque to run under the lease, and returns the task. If the task is not allowed to run
+    /// under the lease, keeps it as the worker's next task after the turn, and returns `None`.
     #[inline]
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -265,8 +267,8 @@ impl Worker<'_> {
 
     /// Returns true if the worker has checked the job's word in the present epoch, or if `may_go_on` allows a further task now.
     ///
-    /// Call this after a task was popped from the job's queue. The task might have been pushed after a pause, although the
-    /// worker has checked the word before that pause. After the pop the worker sees the epoch of that pause.
+    /// Call this after a task was popped from the job's queue. The task might have been pushed after a pause that the worker's
+    /// last check of the word did not see. After the pop the worker sees the epoch of that pause, and checks the word again.
     #[inline]
     fn may_start_popped(&self, job: JobPtr, may_go_on: fn(JobPtr) -> bool) -> bool {
         self.pool().epoch() == self.context.lease().epoch.get() || may_go_on(job)
@@ -289,7 +291,7 @@ impl Worker<'_> {
             Popped::Task(other) => {
                 // The task belongs to a child of `job`, or the job is held. The turn ends, so that a child's task gets the
                 // permit. This thread puts the task back before it unlocks the queue, so that no other task overtakes that
-                // task. The gate may have room for the task already, so this thread checks the queue.
+                // task. The gate might have room for the task already, so this thread checks the queue.
                 job.queue().push_returned(other);
                 gate::unlock(job, consumer);
                 fence_after_rmw();
@@ -328,7 +330,7 @@ impl Worker<'_> {
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
-            // Pushers that saw BatchOut rely on the check of the queue that follows.
+            // Pushers that have seen the flag `BatchOut` rely on this worker to check the queue. So it checks the queue now.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();

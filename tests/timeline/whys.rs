@@ -410,6 +410,28 @@ fn a_task_is_shown_with_its_name() {
     });
 }
 
+/// A task that was pushed before the start bears no name, and none of another task either.
+#[test]
+fn a_task_whose_push_is_not_known_has_no_name() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let search = pool.job_builder().name("search").limit(1).build();
+        search.execute(stay(&gauge, &latch));
+        (0..9).for_each(|_| search.execute(|| ()));
+        gauge.until_running(1);
+        pool.timeline().start();
+        let others = pool.job_builder().name("others").limit(0).build();
+        (0..99).for_each(|i| drop(others.spawn_named(i.to_string(), || ())));
+        latch.open();
+        search.wait();
+        let trace = read(&pool);
+        let slices = trace.of("job \"search\"");
+        assert!(slices.iter().filter(|slice| slice.name == "running").count() >= 9);
+        assert!(slices.iter().all(|slice| !slice.has("name")), "{slices:#?}");
+    });
+}
+
 #[test]
 fn each_permit_ends_although_waiters_leave() {
     within(LONG, || {

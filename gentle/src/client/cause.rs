@@ -58,6 +58,18 @@ impl Failure {
                 }
                 continue;
             }
+            if let Some(error) = root.downcast_ref::<h2::Error>() {
+                if let Some(io) = error.get_io() {
+                    root = io;
+                    continue;
+                }
+                // What a server says of the requests that it leaves alone when it ends a connection.
+                let left = [h2::Reason::NO_ERROR, h2::Reason::REFUSED_STREAM];
+                if error.is_remote() && error.reason().is_some_and(|reason| left.contains(&reason))
+                {
+                    return Failure::new(Cause::Closed, CLOSED_EARLY);
+                }
+            }
             match root.downcast_ref::<hyper::Error>() {
                 Some(error) if error.is_incomplete_message() || error.is_canceled() => {
                     return Failure::new(Cause::Closed, CLOSED_EARLY);

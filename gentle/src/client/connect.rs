@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -51,10 +52,24 @@ struct Name {
     until: Instant,
 }
 
+/// A connection of HTTP/2, which carries any number of requests at once.
+pub(crate) struct Shared {
+    pub(crate) sender: http2::SendRequest<Full<Bytes>>,
+    received: Arc<AtomicU64>,
+}
+
+impl Shared {
+    /// How many bytes have come from the server so far.
+    pub(crate) fn received(&self) -> u64 {
+        // Ordering: Relaxed; a count that says nothing of other memory.
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
 /// A new connection.
 pub(crate) enum Connected {
     One(Box<Http1>),
-    Two(http2::SendRequest<Full<Bytes>>),
+    Two(Shared),
 }
 
 impl Connector {
@@ -101,11 +116,12 @@ impl Connector {
 
     /// Starts HTTP/2. A task of the runtime polls the connection.
     async fn two(&self, stream: Stream) -> Result<Connected, hyper::Error> {
+        let received = stream.received();
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Connected::Two(sender))
+        Ok(Connected::Two(Shared { sender, received }))
     }
 
     async fn tcp(&self, origin: &Origin) -> io::Result<TcpStream> {

@@ -19,14 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http2;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use rustls::ClientConfig;
 
 use self::alarms::Alarms;
 pub(crate) use self::cause::{Cause, Failure};
-use self::connect::{Connected, Connector};
+use self::connect::{Connected, Connector, Shared};
 use self::http1::Http1;
 pub(crate) use self::template::Template;
 use self::template::is_same;
@@ -47,8 +46,29 @@ pub(crate) struct Client {
     /// Room for the headers of requests to come.
     spare: Mutex<Vec<HeaderMap>>,
     alarms: Alarms,
-    /// Connections that carry any number of requests at once, a server each.
-    shared: tokio::sync::Mutex<Vec<(Origin, http2::SendRequest<Full<Bytes>>)>>,
+    /// The servers that may speak HTTP/2, the last used at the end.
+    servers: Mutex<Vec<(Origin, Arc<tokio::sync::Mutex<Link>>)>>,
+}
+
+/// How requests reach a server that may speak HTTP/2.
+enum Link {
+    /// There is no connection.
+    None,
+    /// The server speaks HTTP/1.1, by a connection for each request.
+    One,
+    /// A connection that carries any number of requests at once.
+    Two(Arc<Shared>),
+}
+
+/// A connection to a server that may speak HTTP/2.
+enum Reached {
+    /// A new one of HTTP/1.1.
+    One(Kept),
+    Two {
+        connection: Arc<Shared>,
+        /// Whether it has carried requests before.
+        is_kept: bool,
+    },
 }
 
 /// A connection of HTTP/1.1, which is moved as a pointer.
@@ -139,7 +159,7 @@ impl Client {
             idle: Mutex::default(),
             spare: Mutex::default(),
             alarms: Alarms::default(),
-            shared: tokio::sync::Mutex::default(),
+            servers: Mutex::default(),
         }
     }
 
@@ -230,30 +250,98 @@ impl Client {
                 Err(unanswered) => return Err(unanswered.failure),
             }
         }
-        let mut sender = {
-            let mut shared = self.shared.lock().await;
-            shared.retain(|(_, sender)| !sender.is_closed());
-            match shared.iter().find(|(origin, _)| origin.takes(url)) {
-                Some((_, sender)) => sender.clone(),
-                None => match self.connector.connect(&Origin::of(url), self.version).await? {
-                    Connected::Two(sender) => {
-                        shared.push((Origin::of(url), sender.clone()));
-                        sender
-                    }
-                    Connected::One(connection) => {
-                        drop(shared);
-                        let answer = self.exchange(connection, template, url).await;
-                        return answer.map_err(|unanswered| unanswered.failure);
-                    }
-                },
+        let mut dead = None;
+        loop {
+            let (connection, is_kept) = match self.reach(url, dead.as_ref()).await? {
+                Reached::One(new) => {
+                    let answer = self.exchange(new, template, url).await;
+                    return answer.map_err(|unanswered| unanswered.failure);
+                }
+                Reached::Two { connection, is_kept } => (connection, is_kept),
+            };
+            let waits =
+                Waits { client: self, url, before: connection.received(), connection: &connection };
+            let exchanged = self.exchange_by_two(&connection, template, url).await;
+            waits.end();
+            match exchanged {
+                Ok(answer) => return Ok(answer),
+                Err(unanswered) if is_kept && unanswered.may_repeat && dead.is_none() => {
+                    self.count_repeated();
+                    dead = Some(connection);
+                }
+                Err(unanswered) => return Err(unanswered.failure),
             }
-        };
-        let answer = async {
+        }
+    }
+
+    /// Connects to a server that may speak HTTP/2, or returns a connection of HTTP/2 that is open and not `dead`.
+    ///
+    /// The lanes that send to one server wait for its first connection together, as it may carry all their requests. The lanes that send
+    /// to other servers do not wait.
+    async fn reach(&self, url: &Uri, dead: Option<&Arc<Shared>>) -> Result<Reached, Failure> {
+        let link = self.link(url);
+        let mut link = link.lock().await;
+        match &*link {
+            Link::Two(known)
+                if !known.sender.is_closed()
+                    && !dead.is_some_and(|dead| Arc::ptr_eq(dead, known)) =>
+            {
+                return Ok(Reached::Two { connection: Arc::clone(known), is_kept: true });
+            }
+            Link::One => {
+                drop(link);
+                return self.connect_by_one(url).await.map(Reached::One);
+            }
+            Link::None | Link::Two(_) => {}
+        }
+        match self.connector.connect(&Origin::of(url), self.version).await? {
+            Connected::One(new) => {
+                *link = Link::One;
+                Ok(Reached::One(new))
+            }
+            Connected::Two(new) => {
+                let connection = Arc::new(new);
+                *link = Link::Two(Arc::clone(&connection));
+                Ok(Reached::Two { connection, is_kept: false })
+            }
+        }
+    }
+
+    /// What is known of the server of `url`. Forgets the server that was not used for the longest time if there are more than lanes: an
+    /// open connection needs a descriptor.
+    fn link(&self, url: &Uri) -> Arc<tokio::sync::Mutex<Link>> {
+        let mut servers = self.servers.lock().expect("nothing panics under this lock");
+        match servers.iter().rposition(|(origin, _)| origin.takes(url)) {
+            Some(at) => servers[at..].rotate_left(1),
+            None => {
+                let excess = (servers.len() + 1).saturating_sub(self.most.max(1));
+                servers.drain(..excess);
+                servers.push((Origin::of(url), Arc::new(tokio::sync::Mutex::new(Link::None))));
+            }
+        }
+        let (_, link) = servers.last().expect("the server is the last one");
+        Arc::clone(link)
+    }
+
+    /// Sends over a connection of HTTP/2.
+    async fn exchange_by_two(
+        &self,
+        connection: &Shared,
+        template: &Template,
+        url: &Uri,
+    ) -> Result<Answer, Unanswered> {
+        let mut sender = connection.sender.clone();
+        let response = async {
             sender.ready().await?;
-            let response = sender.send_request(template.request(url, self.spare_headers())).await?;
-            Answer::read(response, template.keeps_body).await
+            sender.send_request(template.request(url, self.spare_headers())).await
         };
-        answer.await.map_err(|error: hyper::Error| Failure::of(&error))
+        let response = response.await.map_err(|error| {
+            let failure = Failure::of(&error);
+            let may_repeat = template.method.is_idempotent() && failure.cause == Cause::Closed;
+            Unanswered { failure, may_repeat }
+        })?;
+        let answer = Answer::read(response, template.keeps_body).await;
+        answer.map_err(|error| Unanswered { failure: Failure::of(&error), may_repeat: false })
     }
 
     /// An idle connection to the server of `url` that the server has not closed, as far as can be told.
@@ -311,6 +399,38 @@ struct Unanswered {
     failure: Failure,
     /// Whether not even a part of an answer came before the connection ended, and the method may be repeated.
     may_repeat: bool,
+}
+
+/// A request that waits for its answer over a connection of HTTP/2. If it is given up, and nothing has come over the connection
+/// meanwhile, later requests get another connection: the server may have gone without a word.
+struct Waits<'a> {
+    client: &'a Client,
+    url: &'a Uri,
+    connection: &'a Arc<Shared>,
+    /// How many bytes had come before.
+    before: u64,
+}
+
+impl Waits<'_> {
+    /// There is an answer, or a failure that says what the connection is good for.
+    fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if self.connection.received() > self.before {
+            return;
+        }
+        let link = self.client.link(self.url);
+        // If another lane has the lock, the lane has found no connection.
+        if let Ok(mut link) = link.try_lock()
+            && matches!(&*link, Link::Two(known) if Arc::ptr_eq(known, self.connection))
+        {
+            *link = Link::None;
+        }
+    }
 }
 
 /// A request that is being sent.

@@ -318,6 +318,11 @@ impl JobPlan {
         self.redirects > 0 || self.origin().is_none_or(is_https)
     }
 
+    /// Whether some request may be sent to a host by its name.
+    pub fn may_look_names_up(&self) -> bool {
+        self.redirects > 0 || self.origin().is_none_or(|origin| !urls::has_address(&origin))
+    }
+
     /// How many requests can be in flight at once.
     pub fn most_at_once(&self) -> usize {
         let most = self.greatest_limit();
@@ -348,6 +353,19 @@ impl StepPlan {
     }
 }
 
+impl fmt::Display for Rate {
+    /// Spells the rate by the smallest unit of time of which one has a request.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = |seconds: f64| (self.per_second * seconds * 1_000.0).round() / 1_000.0;
+        let (number, unit) = match self.per_second {
+            1.0.. => (by(1.0), "s"),
+            per_second if per_second * 60.0 >= 1.0 => (by(60.0), "m"),
+            _ => (by(3_600.0), "h"),
+        };
+        write!(f, "{number}/{unit}, burst {}", self.burst)
+    }
+}
+
 impl fmt::Display for AutoLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AutoLimit { min, max } = self;
@@ -363,10 +381,16 @@ impl fmt::Display for StepPlan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for JobPlan { name, limits, auto, times, targets, method, .. } in &self.jobs {
+        if let Some(rate) = self.rate {
+            writeln!(f, "all jobs together: rate {rate}")?;
+        }
+        for JobPlan { name, limits, auto, times, targets, method, rate, .. } in &self.jobs {
             match auto {
                 Some(auto) => write!(f, "{name}: limit {auto}, ")?,
                 None => write!(f, "{name}: limit {limits:?}, ")?,
+            }
+            if let Some(rate) = rate {
+                write!(f, "rate {rate}, ")?;
             }
             match targets {
                 Targets::Paths { shown, repeat, .. } => {
@@ -389,6 +413,9 @@ impl fmt::Display for Plan {
             }
             for time in times.iter().flatten() {
                 write!(f, ", for {:?}", time.lasts)?;
+                if let Some(rate) = time.rate {
+                    write!(f, " at {rate}")?;
+                }
             }
             writeln!(f)?;
         }
@@ -399,8 +426,8 @@ impl fmt::Display for Plan {
                 (None, Some(limit)) => write!(f, " limit {limit}")?,
                 (None, None) => {}
             }
-            if let Some(Rate { per_second, burst }) = rate {
-                write!(f, " rate {per_second}/s, burst {burst}")?;
+            if let Some(rate) = rate {
+                write!(f, " rate {rate}")?;
             }
             writeln!(f, " for all jobs together")?;
         }

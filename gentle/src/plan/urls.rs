@@ -57,10 +57,7 @@ impl Host {
 
     /// Whether it may be the host of `url` under another name. Addresses have no other names.
     pub fn may_take(&self, url: &Uri) -> bool {
-        let is_address = |name: &str| {
-            name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
-        };
-        let both_addresses = is_address(&self.name) && url.host().is_some_and(is_address);
+        let both_addresses = is_address(&self.name) && has_address(url);
         !both_addresses && self.port.is_none_or(|own| own == port_of(url))
     }
 }
@@ -72,6 +69,15 @@ impl fmt::Display for Host {
             None => f.write_str(&self.name),
         }
     }
+}
+
+/// Whether the host of a URL is an address, not a name.
+pub(super) fn has_address(url: &Uri) -> bool {
+    url.host().is_some_and(is_address)
+}
+
+fn is_address(name: &str) -> bool {
+    name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
 /// The port that requests for `url` are sent to.

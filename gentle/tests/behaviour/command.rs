@@ -1,6 +1,7 @@
 //! The command: what it sends, what it makes of the answers, and how it ends.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::{Arc, Barrier};
 
@@ -186,6 +187,39 @@ fn no_redirect_is_followed_after_ctrl_c() {
     assert_eq!(server.seen().len(), 1);
 }
 
+/// What `nohup` does: the run must outlive its terminal.
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_started_to_ignore_sighup_ignores_it() {
+    let (came, answer) = (Arc::new(Barrier::new(2)), Arc::new(Latch::default()));
+    let (tell, wait) = (Arc::clone(&came), Arc::clone(&answer));
+    let server = Server::start(move |seen| {
+        if seen.number == 0 {
+            tell.wait();
+            wait.wait();
+        }
+        OK
+    });
+    let plan =
+        Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 5, "timeout = \"60s\""));
+    let mut command = command();
+    command.arg(plan.path()).arg("--quiet").stdout(Stdio::piped());
+    // SAFETY: `signal` is allowed between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            Ok(())
+        })
+    };
+    let child = command.spawn().unwrap();
+    came.wait();
+    signal(&child, libc::SIGHUP);
+    answer.open();
+    let ended = end(child);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(server.seen().len(), 5);
+}
+
 #[cfg(unix)]
 #[test]
 fn sigterm_and_sighup_stop_a_run_as_ctrl_c_does() {
@@ -272,6 +306,25 @@ fn a_dry_run_says_what_it_would_send_and_sends_nothing() {
     assert_eq!(
         ended.stdout,
         format!("a: limit [2], GET {}/ and 0 more, 7 times each\n", server.base())
+    );
+    let stages =
+        "[[job.stage]]\nfor = \"1s\"\n[[job.stage]]\nlimit = 3\nrate = \"1800/h\"\nfor = \"2m\"\n";
+    let plan = "rate = \"100/s\"\n".to_owned()
+        + &plan_job("a", 2, &server.base(), 7, "rate = \"7/m\"\nburst = 2")
+        + &plan_job("b", 2, &server.base(), 7, "").replace("repeat = 7\n", "")
+        + stages
+        + "[host.\"*\"]\nlimit = 9\nrate = \"12.5/s\"\n";
+    let plan = Scratch::file("plan.toml", &plan);
+    let ended = gentle([plan.path().to_str().unwrap(), "--dry-run"]);
+    let base = server.base();
+    assert_eq!(
+        ended.stdout,
+        format!(
+            "all jobs together: rate 100/s, burst 1\n\
+             a: limit [2], rate 7/m, burst 2, GET {base}/ and 0 more, 7 times each\n\
+             b: limit [2, 3], GET {base}/ and 0 more, for 1s, for 120s at 30/m, burst 1\n\
+             *: limit 9 rate 12.5/s, burst 1 for all jobs together\n"
+        )
     );
     assert!(server.seen().is_empty());
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{self, sleep};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
@@ -46,6 +46,39 @@ fn a_permit_that_is_released_at_once_shows_in_the_report() {
     // Those that were given up, and those that were sent since.
     assert!(job(&results, "a")["most_in_hands"].as_u64() >= Some(4), "{results}");
     assert!(results["hosts"][0]["most_in_hands"].as_u64() >= Some(4), "{results}");
+}
+
+#[test]
+fn the_end_of_a_jobs_time_does_not_end_a_grace() {
+    let never = Latch::default();
+    let (times, came) = (Arc::<Mutex<Vec<_>>>::default(), Instant::now());
+    let noted = Arc::clone(&times);
+    let server = Server::start(move |seen| {
+        noted.lock().unwrap().push((seen.path(), came.elapsed()));
+        match seen.path().as_str() {
+            "/stall" => never.wait(),
+            _ => sleep(Duration::from_millis(5)),
+        }
+        OK
+    });
+    // The two jobs share one permit. The first one is over before its grace is.
+    let more = "timeout = \"300ms\"\nafter_timeout = \"2s\"\nfor = \"600ms\"";
+    let plan = "[host.\"127.0.0.1\"]\nlimit = 1\n".to_owned()
+        + &plan_job("a", 1, &server.base(), 1, more)
+            .replace("repeat = 1\n", "")
+            .replace("\"/\"", "\"/stall\"")
+        + &plan_job("b", 1, &server.base(), 200, "timeout = \"60s\"");
+    let (_, results) = check(&plan);
+    assert_eq!(job(&results, "b")["ok"], 200, "{results}");
+    assert_eq!(results["hosts"][0]["most_in_hands"], 1, "{results}");
+    let times = times.lock().unwrap();
+    let stalls = || times.iter().filter(|(path, _)| path == "/stall");
+    assert!(stalls().count() > 0, "{times:?}");
+    for (_, stalled) in stalls() {
+        let grace = *stalled..*stalled + Duration::from_millis(1_500);
+        let early = times.iter().find(|(path, time)| path == "/" && grace.contains(time));
+        assert_eq!(early, None, "{times:?}");
+    }
 }
 
 #[test]

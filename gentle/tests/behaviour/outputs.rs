@@ -166,6 +166,11 @@ fn a_dash_is_standard_output() {
     assert!(ended.stderr.contains("all as expected: 3 requests"), "{ended:?}");
     let ended = gentle([plan, "--json", "-", "--csv", "-"]);
     assert_eq!(ended.status, Some(2), "{ended:?}");
+    let fails = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 3, "expect = 404"));
+    let ended = gentle([fails.path().to_str().unwrap(), "--quiet", "--failures", "-"]);
+    let kinds = |line: &str| serde_json::from_str::<Value>(line).unwrap()["kind"].clone();
+    assert_eq!(ended.stdout.lines().map(kinds).collect::<Vec<_>>(), ["unexpected"; 3], "{ended:?}");
+    assert!(ended.stderr.contains("not as expected: 3 requests"), "{ended:?}");
 }
 
 /// A plan with odd names and a job that fails.
@@ -209,6 +214,39 @@ fn junit_has_a_case_for_each_job_and_host() {
     assert!(
         failure.attribute("message").unwrap().starts_with("2 failed: status 200 instead of 404")
     );
+}
+
+#[test]
+fn junit_fails_exactly_if_the_exit_status_does() {
+    for (thresholds, of_plan, status, cases) in [
+        ("", "", 1, [true, false].as_slice()),
+        ("failed = \"< 3\"", "", 0, &[false, false]),
+        ("failed = \"< 3\"", "failed = \"< 50%\"", 0, &[false, false, false]),
+        ("", "failed = \"< 50%\", p50 = \"> 1m\"", 1, &[false, false, true]),
+        ("failed = \"< 3\", p50 = \"> 1m\"", "", 1, &[true, false]),
+    ] {
+        let server = Server::start(|seen| {
+            OK.replace("200 OK", if seen.path() == "/bad" { "500 No" } else { "200 OK" })
+        });
+        let fails = format!("thresholds = {{ {thresholds} }}");
+        let plan = format!("thresholds = {{ {of_plan} }}\n")
+            + &plan_job("fails", 1, &server.base(), 2, &fails).replace("\"/\"", "\"/bad\", \"/\"")
+            + &plan_job("passes", 1, &server.base(), 2, "");
+        let plan = Scratch::file("plan.toml", &plan);
+        let ended = gentle([plan.path().to_str().unwrap(), "--junit", "-"]);
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+        let xml = roxmltree::Document::parse(&ended.stdout).unwrap();
+        let suite = xml.root_element().first_element_child().unwrap();
+        let failed: Vec<_> = suite
+            .children()
+            .filter(|case| case.is_element())
+            .map(|case| case.has_children())
+            .collect();
+        assert_eq!(failed, cases, "{thresholds}, {of_plan}: {ended:?}");
+        let failures = cases.iter().filter(|failed| **failed).count().to_string();
+        assert_eq!(suite.attribute("failures"), Some(failures.as_str()));
+        assert_eq!(suite.attribute("tests"), Some(cases.len().to_string().as_str()));
+    }
 }
 
 /// The keys of all tables in a value, but for those that are data.

@@ -87,10 +87,14 @@ fn the_page_shows_each_job_host_and_cause() {
         assert!(first.contains(part), "{part} in {first}");
     }
     assert!(titles(sections[1])[1].contains("rate of the plan"));
-    let hosts =
-        all(document.root(), "h2").into_iter().find(|title| text(*title) == "Hosts").unwrap();
-    let figures = titles(hosts.parent().unwrap());
-    assert_eq!(figures, ["127.0.0.1: in flight requests limit"]);
+    let host = document.descendants().find(|node| node.attribute("class") == Some("host")).unwrap();
+    let figures = titles(host);
+    assert_eq!(figures.len(), 4, "{figures:?}");
+    assert_eq!(figures[0], "In flight requests limit");
+    // The first job fails for one of its two paths, ten times.
+    let host = text(host);
+    let cause = "status 500 instead of 20010unexpected answer";
+    assert!(host.starts_with("127.0.0.1") && host.contains(cause), "{host}");
     assert!(all(document.root(), "h2").into_iter().any(|title| text(title) == "All jobs"));
 }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -17,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 use crate::program::Scratch;
@@ -148,6 +150,54 @@ pub(crate) fn serve(speaks: &Speaks<'_>) -> (SocketAddr, Arc<Visits>) {
         });
     });
     (told.recv().unwrap(), visits)
+}
+
+/// Starts a server that speaks HTTP/2 over plain TCP. When the second request over a connection has come, the server closes the
+/// connection, or does nothing more with it. Gives the count of its answers, too.
+pub(crate) fn ends_under_the_second_request(closes: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+    let answers = Arc::<AtomicUsize>::default();
+    let (tell, told) = mpsc::channel();
+    let count = Arc::clone(&answers);
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let count = Arc::clone(&count);
+                tokio::spawn(async move {
+                    let (came, second) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+                    let tell = Arc::clone(&second);
+                    let service = service_fn(move |_: Request<Incoming>| {
+                        let is_first = came.fetch_add(1, Ordering::SeqCst) == 0;
+                        let (count, tell) = (Arc::clone(&count), Arc::clone(&tell));
+                        async move {
+                            if !is_first {
+                                tell.notify_one();
+                                std::future::pending::<()>().await;
+                            }
+                            count.fetch_add(1, Ordering::SeqCst);
+                            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok"))))
+                        }
+                    });
+                    let builder = http2::Builder::new(TokioExecutor::new());
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    let mut connection = pin!(connection);
+                    tokio::select! {
+                        _ = &mut connection => {}
+                        () = second.notified() => {
+                            // The connection is closed at the end of this scope.
+                            if !closes {
+                                std::future::pending::<()>().await;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    });
+    (told.recv().unwrap(), answers)
 }
 
 async fn answer<S>(stream: TokioIo<S>, two: bool, visits: Arc<Visits>)

@@ -1,8 +1,9 @@
 //! What a report says: thresholds, latencies of successes and failures apart, each failure in a file, this machine's own failures.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::thread::sleep;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
+use crate::peers::{Speaks, serve};
 use crate::program::{Scratch, check, command, end, gentle, job, plan_job, start};
 use crate::servers::{OK, Server, down, ok};
 
@@ -92,6 +94,7 @@ fn a_line_that_is_no_url_is_in_no_rate() {
     let list = Scratch::file("urls.txt", &list);
     let plan = format!("[[job]]\nname = \"a\"\nlimit = 1\nurls = {:?}\n", list.path());
     let (_, results) = check(&plan);
+    assert!(results["requests_per_second"].as_f64().unwrap() < 11.0, "{results}");
     let results = job(&results, "a");
     assert_eq!((&results["requests"], &results["ok"]), (&10_005.into(), &5.into()));
     assert!(results["requests_per_second"].as_f64().unwrap() < 11.0, "{results}");
@@ -231,6 +234,18 @@ fn a_timer_that_does_not_start_is_an_error_before_the_start() {
     assert!(!all.contains("panicked"), "{all}");
 }
 
+/// Leaves a run so little memory that it can start no thread.
+fn may_start_no_thread(child: &Child) {
+    let id = i32::try_from(child.id()).unwrap();
+    let pages = fs::read_to_string(format!("/proc/{id}/statm")).unwrap();
+    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    // Room for small things, and for no stack.
+    let most = at_most((pages << 12) + (1 << 20));
+    // SAFETY: the pointers are null or to a value that outlives the call; the child has not been waited for.
+    let set = unsafe { libc::prlimit(id, libc::RLIMIT_AS, &most, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
+}
+
 /// A server that refuses gets no request until a timer fires. The timer's thread must start before the run: this run may make none.
 #[test]
 fn a_refusal_during_a_run_needs_no_new_thread() {
@@ -250,19 +265,60 @@ fn a_refusal_during_a_run_needs_no_new_thread() {
     begun.wait();
     // A timer that nothing waits for would be gone by then.
     sleep(Duration::from_millis(1_500));
-    let id = i32::try_from(child.id()).unwrap();
-    let pages = fs::read_to_string(format!("/proc/{id}/statm")).unwrap();
-    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
-    // Room for small things, and for no stack.
-    let most = at_most((pages << 12) + (1 << 20));
-    // SAFETY: the pointers are null or to a value that outlives the call; the child has not been waited for.
-    let set = unsafe { libc::prlimit(id, libc::RLIMIT_AS, &most, std::ptr::null_mut()) };
-    assert_eq!(set, 0);
+    may_start_no_thread(&child);
     begun.wait();
     let said: Vec<_> = stderr.collect();
     let ended = end(child);
     assert_eq!(ended.status, Some(1), "{ended:?} {said:?}");
     assert_eq!(server.seen().len(), 2);
+}
+
+/// A name is looked up by a thread. It must have started before the run: this run may make none.
+#[test]
+fn a_look_up_of_a_name_during_a_run_needs_no_new_thread() {
+    let begun = Arc::new(Barrier::new(2));
+    let wait = Arc::clone(&begun);
+    let server = Server::start(move |seen| {
+        if seen.number == 0 {
+            wait.wait();
+            wait.wait();
+        }
+        OK
+    });
+    let list = "[[job]]\nname = \"a\"\nlimit = 1\nurls = \"-\"\ntimeout = \"60s\"\n";
+    let plan = Scratch::file("plan.toml", list);
+    let mut command = command();
+    command.arg(plan.path()).arg("--quiet");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "{}/", server.base()).unwrap();
+    begun.wait();
+    // A thread that starts takes more for a moment than it keeps.
+    sleep(Duration::from_millis(1_000));
+    may_start_no_thread(&child);
+    begun.wait();
+    writeln!(stdin, "{}/", server.base().replace("127.0.0.1", "localhost")).unwrap();
+    drop(stdin);
+    let ended = end(child);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn open_connections_of_http_2_are_no_more_than_requests_at_once() {
+    let serves = Speaks { tls: None, asks_for_certificate: false, protocols: &["h2"] };
+    let urls = (0..100).map(|_| format!("http://{}/\n", serve(&serves).0));
+    let list = Scratch::file("urls.txt", &urls.collect::<String>());
+    let list = list.path().display();
+    let plan = format!("[[job]]\nname = \"a\"\nlimit = 2\nurls = \"{list}\"\nhttp = \"2\"\n");
+    let plan = Scratch::file("plan.toml", &plan);
+    let mut command = command();
+    command.arg(plan.path());
+    limit(&mut command, Resource::Files, 60);
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
 }
 
 #[test]
@@ -277,9 +333,10 @@ fn too_few_files_during_a_run_are_this_machines_failure() {
         OK
     });
     let plan = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 10, ""));
-    let json = Scratch::file("results.json", "");
-    let (child, stderr) =
-        start(&[plan.path().to_str().unwrap(), "--json", json.path().to_str().unwrap()]);
+    let [json, html] = ["results.json", "page.html"].map(|name| Scratch::file(name, ""));
+    let [plan_file, json_file, html_file] =
+        [&plan, &json, &html].map(|file| file.path().to_str().unwrap());
+    let (child, stderr) = start(&[plan_file, "--json", json_file, "--html", html_file]);
     begun.wait();
     let id = i32::try_from(child.id()).unwrap();
     // SAFETY: the pointers are null or to a value that outlives the call; the child has not been waited for.
@@ -299,4 +356,8 @@ fn too_few_files_during_a_run_are_this_machines_failure() {
             .stdout
             .contains("a: 9 not sent by this machine: on this machine: Too many open files")
     );
+    // None of them is in the chart of what ended when.
+    let page = fs::read_to_string(html.path()).unwrap();
+    let ended: Vec<_> = page.split(" passed, ").skip(1).collect();
+    assert!(!ended.is_empty() && ended.iter().all(|rest| rest.starts_with("0 failed")), "{page}");
 }

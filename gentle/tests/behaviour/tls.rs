@@ -1,9 +1,14 @@
 //! TLS and HTTP/2: which certificates are trusted and shown, and which version is spoken.
 
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::Ordering;
+use std::thread;
+
 use http::Version;
 
-use crate::peers::{Authority, Speaks, serve, stranger};
-use crate::program::{Ended, check, job, plan_job};
+use crate::peers::{Authority, Speaks, ends_under_the_second_request, serve, stranger};
+use crate::program::{Ended, Scratch, check, gentle, job, plan_job};
 
 const BOTH: &[&str] = &["h2", "http/1.1"];
 
@@ -93,4 +98,86 @@ fn speaks_http_2_without_tls_if_the_plan_says_so() {
     let (ended, _) = check(&plan_job("a", 3, &base, 30, "http = \"2\""));
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(visits.versions(), vec![Version::HTTP_2; 30]);
+}
+
+#[test]
+fn the_options_about_certificates_are_for_jobs_that_say_nothing() {
+    let authority = Authority::new();
+    let speaks = Speaks { tls: Some(&authority), asks_for_certificate: false, protocols: BOTH };
+    let (address, visits) = serve(&speaks);
+    let base = format!("https://localhost:{}", address.port());
+    let other = stranger();
+    let own = format!("cacert = \"{}\"", other.path().display());
+    let file = authority.file.path().to_str().unwrap();
+    for (more, options, status) in [
+        ("", vec![], 1),
+        ("", vec!["--cacert", file], 0),
+        ("", vec!["--insecure"], 0),
+        // The job's own authority comes first.
+        (own.as_str(), vec!["--cacert", file], 1),
+        (own.as_str(), vec!["--insecure"], 0),
+    ] {
+        let before = visits.versions().len();
+        let plan = Scratch::file("plan.toml", &plan_job("a", 1, &base, 3, more));
+        let ended = gentle([plan.path().to_str().unwrap()].into_iter().chain(options.clone()));
+        assert_eq!(ended.status, Some(status), "{more} {options:?}: {ended:?}");
+        let sent = visits.versions().len() - before;
+        assert_eq!(sent, if status == 0 { 3 } else { 0 }, "{more} {options:?}");
+    }
+}
+
+#[test]
+fn a_request_of_http_2_is_sent_again_if_its_kept_connection_dies_before_an_answer() {
+    for (method, ok) in [("GET", 9), ("PUT", 9), ("POST", 5)] {
+        let (address, answers) = ends_under_the_second_request(true);
+        let more = format!("http = \"2\"\nmethod = \"{method}\"");
+        let (ended, results) = check(&plan_job("a", 1, &format!("http://{address}"), 9, &more));
+        let results = job(&results, "a");
+        assert_eq!(results["ok"], ok, "{method}: {ended:?}");
+        assert_eq!(answers.load(Ordering::SeqCst), ok, "{method}");
+        let repeated = if method == "POST" { 0 } else { 8 };
+        assert_eq!(results["repeated"], repeated, "{method}: {results}");
+    }
+}
+
+#[test]
+fn a_connection_of_http_2_over_which_nothing_comes_costs_one_request() {
+    let (address, answers) = ends_under_the_second_request(false);
+    let more = "http = \"2\"\ntimeout = \"400ms\"\nafter_timeout = \"release\"";
+    let (ended, results) = check(&plan_job("a", 1, &format!("http://{address}"), 7, more));
+    // Each second request is given up, and the next one gets a connection of its own.
+    assert_eq!(job(&results, "a")["ok"], 4, "{ended:?}");
+    assert_eq!((&job(&results, "a")["abandoned"], answers.load(Ordering::SeqCst)), (&3.into(), 4));
+}
+
+#[test]
+fn a_server_that_does_not_shake_hands_delays_no_other_server_of_a_list() {
+    let authority = Authority::new();
+    let speaks = Speaks { tls: Some(&authority), asks_for_certificate: false, protocols: BOTH };
+    let (good, visits) = serve(&speaks);
+    let stalled = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = stalled.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut stream, _) = stalled.accept().unwrap();
+        // Until the client gives up.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let list = format!("https://localhost:{port}/\n") + &good_urls(good.port(), 5);
+    let list = Scratch::file("urls.txt", &list);
+    let (list, file) = (list.path().display(), authority.file.path().display());
+    let plan = format!(
+        "[[job]]\nname = \"a\"\nlimit = 2\nurls = \"{list}\"\ncacert = \"{file}\"\n\
+         timeout = \"4s\"\nafter_timeout = \"release\"\nlatency = \"< 3s\"\n"
+    );
+    let (ended, results) = check(&plan);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let results = job(&results, "a");
+    assert_eq!((&results["ok"], &results["failed"]), (&5.into(), &1.into()), "{results}");
+    assert_eq!(results["failures"][0]["cause"], "no whole answer within 4s");
+    assert_eq!(visits.versions().len(), 5);
+}
+
+/// A list of URLs on a server under TLS.
+fn good_urls(port: u16, count: usize) -> String {
+    format!("https://localhost:{port}/\n").repeat(count)
 }

@@ -50,6 +50,10 @@ fn sends_a_request_again_if_its_kept_connection_dies_before_an_answer() {
     let (ended, results) = check(&plan_job("a", 2, &format!("http://{address}"), 50, ""));
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(job(&results, "a")["statuses"]["200"], 50);
+    let repeated = job(&results, "a")["repeated"].as_u64().unwrap();
+    assert!(repeated >= 40, "each connection but the last ones died: {results}");
+    let line = format!("a: {repeated} requests sent again, as a kept connection had died");
+    assert!(ended.stdout.contains(&line), "{ended:?}");
     assert_eq!(answered.load(Ordering::SeqCst), 50);
 }
 

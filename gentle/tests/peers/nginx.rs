@@ -235,6 +235,26 @@ fn connections_that_nginx_closes_cost_no_request() {
 }
 
 #[test]
+fn connections_of_http_2_that_nginx_closes_cost_no_request() {
+    let authority = Authority::new();
+    let identity = authority.identity("localhost");
+    let http = "keepalive_requests 10; keepalive_timeout 20ms;\n\
+                ssl_certificate FOLDER/cert.pem; ssl_certificate_key FOLDER/key.pem;\n\
+                server { listen 127.0.0.1:PORT ssl http2; location / { return 200 ok; } }";
+    let nginx = Nginx::start_with(http, |folder| {
+        fs::copy(identity.certificate.path(), folder.join("cert.pem")).unwrap();
+        fs::copy(identity.key.path(), folder.join("key.pem")).unwrap();
+    });
+    let base = format!("https://localhost:{}", nginx.port);
+    let trusts = format!("cacert = \"{}\"", authority.file.path().display());
+    for more in ["", "rate = \"40/s\"\nburst = 1"] {
+        let (ended, results) = check(&plan_job("a", 3, &base, 90, &format!("{trusts}\n{more}")));
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert_eq!(statuses(&results, "a", "200"), 90, "{results}");
+    }
+}
+
+#[test]
 fn an_empty_body_says_its_length() {
     let nginx = Nginx::start("server { listen 127.0.0.1:PORT; location / { return 200 ok; } }");
     let methods = ["POST", "PUT", "PATCH", "GET", "DELETE"];

@@ -35,8 +35,8 @@ fn chromium_shows_the_page_in_light_in_dark_and_on_paper() {
     let ended = gentle([Path::new("--quiet"), Path::new("--html"), html.path()]);
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let dom = chromium(html.path(), &["--dump-dom"]);
-    // Two charts of all jobs, four of each of the five jobs, and one of the host.
-    assert_eq!(dom.matches("<figure>").count(), 23, "{dom}");
+    // Two charts of all jobs, four of each of the five jobs, and four of the host.
+    assert_eq!(dom.matches("<figure>").count(), 26, "{dom}");
     assert!(dom.contains("all as expected"), "{dom}");
     let picture = |name: &str, more: &str| {
         let file = pictures().join(format!("gentle-{name}.png"));

@@ -1,24 +1,24 @@
 //! The table of a keyed job: a map from each key to its job. The map is divided into shards, each under a lock.
 //!
-//! The table owns one handle of each key's job.
+//! The table owns one handle of each key's job. These steps keep a key in use from being evicted:
 //!
 //! - `key-1`: a thread that looks up a key adds a handle of the key's job while the thread holds the lock of the key's shard.
-//! - `key-2`: a thread that has made a job looks the key up again. The thread holds the lock of the shard from this look-up
-//!   until it has added the job to the shard.
-//! - `evict-1`: a thread that evicts holds the lock of the shard. The thread reads the counts of handles and of busy tasks in
-//!   one load. If a handle besides the table's exists, or a task is busy, the thread keeps the key.
-//! - `evict-2`: the thread that evicts then checks that the job's queue is empty and that the job is as made. If so, the thread
+//! - `key-2`: a thread that has made a job for a key looks the key up again, and adds the job if there is still none. It holds
+//!   the lock of the shard for both.
+//! - `evict-1`: a thread that evicts idle keys holds the lock of the shard. For each job it reads the counts of handles and of
+//!   busy tasks in one load. If the job has a handle besides the table's, or a busy task, its key is kept.
+//! - `evict-2`: the evicting thread then checks that the job's queue is empty and that the job is as made. If so, the thread
 //!   removes the key.
 //!
 //! No key in use is evicted. A push needs a handle or a running task of the job, and the evicting thread reads the counts of
-//! handles and of busy tasks (`evict-1`). No look-up adds a handle during the eviction, because a look-up needs the lock of the
-//! shard. A permit counts as a busy task. Each child of the job and each timer entry of the job owns a handle of the job. If a
-//! task waits in the queue of a held job, the evicting thread sees that the queue is not empty (`evict-2`).
+//! both (`evict-1`). A look-up cannot add a handle during the eviction, because it needs the lock of the shard. A permit counts
+//! as a busy task. Each child of the job and each timer entry of the job owns a handle of the job. If a task waits in the queue
+//! of a held job, the evicting thread sees that the queue is not empty (`evict-2`).
 //!
-//! No change of a job's state is lost. A thread that changes the state has a handle, and drops that handle after the change.
-//! The evicting thread first reads the counts (`evict-1`), and then checks the state (`evict-2`). The drop of a handle
-//! releases, and the load of the counts acquires. So if the counts show that the handle was dropped, the check sees the change
-//! of the state.
+//! No change of a job's state, such as a new limit, is lost by an eviction. A thread that changes the state has a handle, and
+//! drops that handle after the change. The evicting thread first reads the counts (`evict-1`), and then checks the state
+//! (`evict-2`). The drop of a handle releases, and the load of the counts acquires. So if the counts show that the handle was
+//! dropped, the check sees the change.
 //!
 //! A look-up that makes a key evicts the idle keys of the key's shard if the shard has at least twice as many keys as after the
 //! last eviction. So a look-up that makes a key checks about two other keys on average.
@@ -33,7 +33,7 @@ use std::hash::{Hash, Hasher};
 
 /// The number of shards. A power of two.
 const SHARDS: usize = shrunk(64, 1);
-/// If a shard has fewer than this number of keys, no look-up evicts keys of the shard.
+/// A look-up evicts keys of a shard only if the shard has at least this number of keys.
 const FEW: usize = shrunk(8, 1);
 
 /// A map from each key to its job, in shards. A thread locks a shard to look up one key, or for one eviction.
@@ -62,8 +62,8 @@ impl<K: Hash + Eq> Table<K> {
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, Shard<K>> {
         let mut spread = Spread(0);
         key.hash(&mut spread);
-        // Selects the shard by the upper half of the hash. The hash is a product: its high bits depend on all bits of the key,
-        // and its low bits do not.
+        // The shard is selected by the upper half of the hash. The hash is a product: its high bits depend on all bits of the
+        // key, and its low bits do not.
         lock(&self.0[(spread.finish() >> 32) as usize % SHARDS])
     }
 
@@ -138,8 +138,8 @@ impl<K: Hash + Eq> Shard<K> {
     /// the returned keys after it has unlocked the shard.
     fn evict(&mut self) -> Vec<(K, Job)> {
         let mut evicted: Vec<_> = self.jobs.extract_if(|_, job| is_evictable(job.ptr())).collect();
-        // Sorts the jobs by address, so that neighbours in memory are freed one after the other. The thread keeps the cells of
-        // the records that it freed last, to use them again. After the sort these cells lie in few slabs.
+        // The jobs are sorted by address, so that neighbours in memory are freed one after the other. Their cells then lie in
+        // few slabs when this thread uses them again.
         evicted.sort_unstable_by_key(|(_, job)| job.ptr());
         self.full = FEW.max(2 * self.jobs.len());
         if self.jobs.capacity() > 4 * self.full {
@@ -152,8 +152,8 @@ impl<K: Hash + Eq> Shard<K> {
 /// Returns true if the job is idle and as made, and no user has a handle of it. The caller must hold the lock of the job's
 /// shard.
 fn is_evictable(job: JobPtr) -> bool {
-    // The list of held jobs owns a handle of each job in the list. A job that is as made can be in that list only if it was
-    // made with a limit of 0. So the list is locked only for such a job.
+    // The list of held jobs owns a handle of each of its jobs. A job that is as made can be in that list only if it was made
+    // with a limit of 0. So the list is locked only for such a job.
     let held = (job.tally.limit_as_made() == 0).then(|| job.pool().held());
     let listed = held.as_ref().is_some_and(|held| held.contains(&job.opaque()));
     let left = job.busy.load(); // evict-1
@@ -167,7 +167,7 @@ fn lock<K>(shard: &Mutex<Shard<K>>) -> MutexGuard<'_, Shard<K>> {
     shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A hasher that spreads keys over the shards. A user can choose many keys that fall into one shard, but such keys only share a
+/// A hasher that spreads keys over the shards. If a user chooses many keys that fall into one shard, these keys only share a
 /// lock.
 struct Spread(u64);
 

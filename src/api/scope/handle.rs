@@ -38,8 +38,8 @@ impl<T> ScopedHandle<'_, T> {
     ///
     /// # Panics
     ///
-    /// Panics if a task joins itself. Panics if the caller is a task that must wait, and all threads of its pool would then
-    /// be [blocked](crate::PoolBuilder::max_spare_workers).
+    /// Panics if a task joins itself. Panics if the caller is a task whose wait would block its pool's [last
+    /// thread](crate::PoolBuilder::max_spare_workers).
     ///
     /// # Errors
     ///
@@ -57,8 +57,8 @@ impl<T> ScopedHandle<'_, T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         let joined = "a handle is joined once";
-        // If this wait panics, `self` still owns the task's handle. So the drop of `self` passes a panic of the task on
-        // to the scope.
+        // If `wait` panics, `self` still owns the task's handle. The drop of `self` then passes a panic of the task on to the
+        // scope.
         self.task.as_ref().expect(joined).wait(None);
         self.task.take().expect(joined).join()
     }

@@ -12,12 +12,12 @@ use std::marker::PhantomData;
 impl<'scope> Scope<'scope, '_> {
     /// Does what [`Job::map`](crate::Job::map) does. The input and the closure may borrow values that outlive the scope.
     ///
-    /// The tasks that pull the input belong to the scope. So the scope waits for each call of `f` that has begun, even
-    /// if the iterator was dropped meanwhile.
+    /// The tasks that pull the input belong to the scope. So the scope waits for each call of `f` that has begun, even if the
+    /// iterator is dropped before.
     ///
     /// # Blocking, cancellation, errors
     ///
-    /// The same as for [`Job::map`](crate::Job::map).
+    /// Blocks, can be cancelled, and yields errors as [`Job::map`](crate::Job::map) does.
     ///
     /// # Examples
     ///
@@ -74,7 +74,7 @@ pub struct ScopedMap<'scope, R> {
 }
 
 impl<R> ScopedMap<'_, R> {
-    /// Changes the iterator to yield results in the order of their completion, not in the order of the input.
+    /// Changes the iterator to yield results in the order in which the calls end, not in the order of the input.
     ///
     /// # Examples
     ///

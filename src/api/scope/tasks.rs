@@ -1,17 +1,16 @@
 //! The tasks of a scope, and the wait for all of them.
 //!
-//! A scoped task is a task whose type hides the lifetime of the values that it borrows. Three steps keep these values alive
-//! until the task has ended:
+//! A scoped task borrows values, but its type hides their lifetime. Three steps keep the values alive until the task has ended:
 //!
-//! - `scope-1`: the thread that makes the task counts it in `pending`, before it pushes the task.
-//! - `scope-2`: the thread that ends the task lowers `pending`. Before it lowers `pending`, this thread has dropped the
-//!   task's closure, and has dropped the task's outcome or stored the outcome for the [`ScopedHandle`]. The handle
-//!   cannot outlive the scope.
-//! - `scope-3`: the thread that runs the scope returns only when `pending` is 0. By then the scope's closure has returned,
-//!   and a task can push further tasks only before its own `scope-2`. So `pending` stays 0.
+//! - `scope-1`: the thread that makes a scoped task counts the task in `pending`, the number of tasks that have not ended. It
+//!   pushes the task afterwards.
+//! - `scope-2`: the thread that ends the task drops the task's closure. It drops the task's outcome, or stores the outcome for
+//!   the [`ScopedHandle`], which cannot outlive the scope. Then it lowers `pending`.
+//! - `scope-3`: the thread that runs the scope returns only when `pending` is 0. Then `pending` stays 0: the scope's closure
+//!   has returned, and a task pushes further tasks only before its own `scope-2`.
 //!
-//! The scope's list has a reference to each task that has not started. So the thread that waits for the scope can run such
-//! a task inline, or drop the task.
+//! A scope keeps a list with a reference to each task that has not started. The thread that waits for the scope can run such a
+//! task inline, or drop it.
 //!
 //! [`ScopedHandle`]: crate::ScopedHandle
 
@@ -28,7 +27,7 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::any::Any;
 use std::ptr::NonNull;
 
-/// The greatest number of its tasks that a scope runs inline while other tasks wait for the same worker.
+/// The greatest number of tasks that the thread that waits for a scope runs inline while other tasks wait for its worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
 /// Started tasks are removed from a scope's list of tasks only if the list has at least this length.
 const LONG: usize = shrunk(64, 2);
@@ -42,7 +41,7 @@ type Payload = Box<dyn Any + Send>;
 /// The tasks of one scope that have not ended, and the scope's first panic.
 pub struct Tasks {
     list: Mutex<List>,
-    /// Bit 0: the bit *waited*, set while a thread waits in the parking lot or is about to wait. The bits above: the
+    /// Bit 0 is the bit *waited*: set while a thread waits in the parking lot or is about to wait. The higher bits are the
     /// number of tasks that have not ended.
     pending: AtomicU64,
     /// The first panic of a task or of the scope's closure.
@@ -50,14 +49,14 @@ pub struct Tasks {
 }
 
 struct List {
-    /// The tasks that have not started, the oldest first. Some of the tasks might have started since.
+    /// The tasks that had not started when this list was last cleaned up, and all newer tasks. The oldest task is first.
     tasks: Vec<ScopedTask>,
     /// The length of `tasks` at which the started tasks are removed from `tasks`.
     long: usize,
 }
 
-/// Reports the end of a task and the panic of a task to the task's scope. If `COUNTED` is false, the job's statistics
-/// do not count the task.
+/// Reports the end and the panic of one task to the task's scope. If `COUNTED` is false, the job's statistics do not count the
+/// task.
 #[derive(Clone, Copy)]
 struct InScope<const COUNTED: bool>(NonNull<Tasks>);
 
@@ -129,8 +128,8 @@ impl Tasks {
         puller
     }
 
-    /// Adds a task that was not pushed yet to the scope's list. If the list has doubled since the last removal of
-    /// started tasks, first removes the started tasks.
+    /// Adds `task`, which was not pushed yet, to the scope's list. Before that, removes started tasks from the list if the list
+    /// has doubled since their last removal.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();
         if list.tasks.len() >= list.long {
@@ -187,9 +186,9 @@ impl Tasks {
     /// Runs tasks of the scope inline as [`help`](Self::help) says, then waits until all tasks of the scope have ended
     /// (`scope-3`).
     ///
-    /// The wait panics if no spare worker is left, or if a task needs the one permit that the caller keeps. After such
-    /// a panic this function stores the panic as a panic of the scope, drops all tasks that have not started, and waits
-    /// for the others.
+    /// If the wait panics, this function stores the panic as a panic of the scope, drops all tasks that have not started, and
+    /// waits for the others. The wait panics if no spare worker is left, or if a task needs the one permit that the caller
+    /// keeps.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();
@@ -211,10 +210,9 @@ impl Tasks {
         }
     }
 
-    /// If the caller is a task of the same job, runs inline those tasks of the scope that have not started, the oldest
-    /// first. If other tasks wait for the caller's worker, runs at most `HELPED_MOST` tasks. A caller that keeps a
-    /// permit runs all tasks, whether other tasks wait or not. Returns the tasks of the scope that have not started
-    /// when this call ends.
+    /// If the caller is a task of the same job, runs inline the tasks of the scope that have not started, the oldest first.
+    /// Runs at most `HELPED_MOST` tasks if other tasks wait for the caller's worker and the caller keeps no permit. Returns the
+    /// tasks of the scope that have not started when this call ends.
     fn help(&self) -> Vec<ScopedTask> {
         let (mut unstarted, mut helped) = (Vec::new(), 0);
         Context::with(|context| {
@@ -238,7 +236,7 @@ impl Tasks {
     }
 }
 
-/// Ends the process when this value is dropped during an unwind: tasks might still use the stack frames that the unwind
+/// Aborts the process if this value is dropped during an unwind. Tasks might still use the stack frames that the unwind
 /// removes.
 struct AbortOnUnwind;
 

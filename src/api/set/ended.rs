@@ -1,21 +1,21 @@
 //! The list of a set's ended tasks. A task that ends wakes the set's *owner*, which is the thread or future that takes the
 //! results.
 //!
-//! The closure or future of each task owns a *guard*. The guard is dropped at the end of the closure or future, whether
-//! the task ran, panicked or was cancelled. The drop of the guard adds the task's number to the set's list of ended
+//! The closure or future of each task of a set owns a *guard*. The guard is dropped at the end of the closure or future,
+//! whether the task ran, panicked or was cancelled. The drop of the guard adds the task's number to the set's list of ended
 //! tasks:
 //!
-//! - `set-1`: the drop of the guard locks the list, adds the number, and reads and clears the flag `waited` of the
-//!   list.
+//! - `set-1`: the drop of a task's guard locks the list of ended tasks, adds the task's number, and reads and clears the flag
+//!   `waited` of the list.
 //! - `set-2`: if the flag was set, the drop of the guard wakes the set's owner.
-//! - `set-3`: before the owner waits, it locks the list. If the list is empty, the owner sets the flag `waited` and
-//!   waits. If the list has a number, the owner does not wait. During this step the owner also holds the lock of its
-//!   bucket in the parking lot.
+//! - `set-3`: before the set's owner waits, it locks its bucket in the parking lot, and then the list. If the list is empty,
+//!   the owner sets the flag `waited` and waits. If the list has a number, the owner does not wait.
 //!
-//! No wake-up is lost, because `set-1` and `set-3` run under the list's lock. If `set-1` comes first, the owner sees
-//! the task's number in the list. If `set-3` comes first, the guard sees the flag and wakes the owner.
+//! No wake-up of the set's owner is lost, because the drop of a guard (`set-1`) and the check of the owner (`set-3`) hold the
+//! list's lock. If the drop comes first, the owner finds the task's number in the list. If the check comes first, the drop of
+//! the guard sees the flag and wakes the owner.
 //!
-//! The guard is dropped shortly before the outcome of its task is final. So the owner joins the task's handle to get
+//! The guard of a task is dropped shortly before the outcome of the task is final. So the owner joins the task's handle to get
 //! the outcome.
 
 use crate::base::parking::parking_lot;
@@ -80,8 +80,8 @@ impl EndedList {
         self.lock().numbers.len()
     }
 
-    /// Returns true if this list of ended tasks is empty, so that the set's owner must wait. In this case the call sets
-    /// the flag `waited`, so that the next task that ends wakes the owner (`set-3`).
+    /// Returns true if this list of ended tasks is empty: the set's owner must wait. In this case the call sets the flag
+    /// `waited`, so that the next task that ends wakes the owner (`set-3`).
     pub fn set_waited(&self) -> bool {
         let mut list = self.lock();
         list.waited = list.numbers.is_empty();
@@ -96,10 +96,10 @@ impl Guard {
     }
 }
 
-/// A closure or future of a set, and the guard that notes its end. If the task is dropped before it starts, its captures are
-/// dropped first. So a task is in the list only when its end needs none of the user's code any more.
+/// A closure or future of a set, and its guard. If the task is dropped before it starts, its captures are dropped first. So
+/// when the task's number is in the list, no destructor of the captures has to run any more.
 pub struct Guarded<F> {
-    /// Must be dropped before `guard`.
+    /// The closure or future. Must be dropped before the field `guard`.
     task: F,
     guard: Guard,
 }

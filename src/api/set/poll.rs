@@ -10,8 +10,8 @@ impl<T> TaskSet<T> {
     /// Polls for what [`join_next_with_id`](Self::join_next_with_id) returns: the number and the result of a task that has
     /// ended, or `None` if the set is empty. Call this method inside a future that you write.
     ///
-    /// If no task has ended, stores the waker and returns `Pending`. The stored waker replaces the waker of an earlier
-    /// call. A future that a pool runs holds no permit until a further call is ready.
+    /// If no task has ended, the poll stores the waker in place of the last one, and returns `Pending`. A future that a pool
+    /// runs then holds no permit until a further poll is ready.
     ///
     /// # Examples
     ///

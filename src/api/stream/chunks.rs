@@ -1,20 +1,21 @@
-//! A *chunk* is the items that a puller of `Job::for_each` pulls at once.
+//! A *chunk* is the items that a puller of `Job::for_each` pulls at once. This module lets a puller give back items of its
+//! chunk.
 //!
-//! A puller *holds* a chunk of more than one item until it has run all these items or has given back the rest. A puller
-//! that must stop within a chunk gives back the rest, and other pullers pull these items before they pull the input. So
-//! after the end of the input a puller that holds a chunk can still give back items. As long as one puller holds a
-//! chunk, each other puller that finds the end of the input *leaves*: its task ends. Two steps make sure that a puller
-//! pulls the items that are given back:
+//! A puller *holds* a chunk of more than one item until it has run all these items or has given back the rest. A puller that
+//! must stop within a chunk gives back the rest. Other pullers pull these items before they pull the input. So items can be
+//! given back even after the end of the input, as long as a puller holds a chunk. The number `held` counts the pullers that
+//! hold a chunk. Two steps make sure that a puller pulls the items that are given back:
 //!
-//! - `chunk-1`: a puller that has run its chunk lowers `held`, and tries the lock of the input. If another puller has
-//!   the lock, the puller that has run its chunk lowers the number of running pullers. Next, it executes a full fence
-//!   and tries the lock again (`pull-1` to `pull-3` of module `stream`).
-//! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input. Next, the
-//!   puller lowers the number of running pullers, and executes a full fence. The puller leaves if `held` is still above
-//!   0, and pulls again if `held` is 0.
+//! - `chunk-1`: a puller that has run its chunk lowers `held`, the number of pullers with a chunk. Then it tries the lock of
+//!   the input. If another puller has the lock, this puller lowers the number of running pullers, executes a full fence, and
+//!   tries the lock again (`pull-1` to `pull-3` of module `stream`).
+//! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input, lowers the number
+//!   of running pullers, and executes a full fence. Then it reads `held`. If `held` is 0, this puller pulls again. If not, its
+//!   task ends.
 //!
-//! A puller always pulls the items that are given back, because of the two fences. Either the puller that has run its chunk
-//! finds the lock free (`chunk-1`). Or the puller that has found the end sees that `held` is 0, and pulls again (`end-1`).
+//! A puller always pulls the items that are given back, because both pullers execute a fence. Either the puller that has run
+//! its chunk gets the lock of the input (`chunk-1`). Or the puller that has found the end of the input sees that `held` is 0,
+//! and pulls again (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +26,8 @@ use std::collections::VecDeque;
 
 /// The items that the pullers of one input have given back, and the number of pullers that hold a chunk.
 pub struct Chunks<T> {
-    /// The items that pullers have given back. A puller never calls the input while it has the lock of this field.
+    /// The items that pullers have given back, in the order in which pullers take them. No code of the user runs under this
+    /// lock.
     returned: Mutex<VecDeque<T>>,
     /// The number of items in `returned`.
     given_back: AtomicUsize,
@@ -43,15 +45,15 @@ pub enum Pulled {
     Chunk,
     /// No item is left.
     End,
-    /// Another puller has the lock of the input, or other pullers hold the rest of the items. The caller has lowered
-    /// the number of running pullers, and must end.
+    /// Another puller has the lock of the input, or other pullers hold the last items. The caller has lowered the number of
+    /// running pullers, and must end.
     Left,
     /// The input panicked. No item is left.
     Panicked(Box<dyn Any + Send>),
 }
 
 impl<T> Chunks<T> {
-    /// Makes the state of an input of which no puller holds a chunk.
+    /// Makes the state of a new input: no item was given back, and no puller holds a chunk.
     pub fn new() -> Self {
         Self {
             returned: Mutex::new(VecDeque::new()),
@@ -75,11 +77,11 @@ impl<T> Chunks<T> {
         self.size.store(size, Ordering::Relaxed);
     }
 
-    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must say whether two things are true: the last pull of
-    /// this puller gave more than one item, and the puller has run all of these items.
+    /// Pulls up to `most` items into `chunk`, which must be empty. `had` must be true if the last chunk of this puller had more
+    /// than one item, and the puller has run all of them.
     ///
-    /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input might block
-    /// until an earlier item has been run. A puller that had not run the earlier item yet would then block for ever.
+    /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input can block until an
+    /// earlier item has been run. If this puller had to run the earlier item, it would block forever.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
         feed: &Feed<I>,
@@ -157,18 +159,23 @@ impl<T> Chunks<T> {
         unwind::drop_quietly(second);
     }
 
-    /// Gives back the rest of a chunk of more than one item, so that other pullers can run these items. The calling
-    /// puller holds no chunk any more.
+    /// Gives back the rest of a chunk, so that other pullers can run these items. The next chunk begins with these items, so
+    /// that at a limit of 1 the order of the input stays. The chunk must have had more than one item. Afterwards the calling
+    /// puller holds no chunk.
     pub fn give_back(&self, rest: impl Iterator<Item = T>) {
         let mut returned = self.lock_returned();
+        let before = returned.len();
         returned.extend(rest);
+        // The calling puller might have taken its chunk out of the front of `returned`. So the rest goes before the other items.
+        let rest = returned.len() - before;
+        returned.rotate_right(rest);
         // Ordering: Relaxed; `put_down` publishes it.
         self.given_back.store(returned.len(), Ordering::Relaxed);
         drop(returned);
         self.put_down();
     }
 
-    /// Lowers `held`: the calling puller holds no chunk of more than one item any more.
+    /// Lowers the number of pullers that hold a chunk, because the calling puller holds none any more.
     fn put_down(&self) {
         // Ordering: AcqRel; Release pairs with the load in `pull`. The fence of `pull-2` comes after this change.
         self.held.fetch_sub(1, Ordering::AcqRel);
@@ -186,7 +193,8 @@ impl<T> Chunks<T> {
 
 impl<T> Drop for Chunks<T> {
     fn drop(&mut self) {
-        // Drops the items one at a time, because two panics at once would abort the process.
+        // The items are dropped one at a time: if a destructor panics, the panic is caught before the next item is dropped. Two
+        // panics at once would abort the process.
         let returned = std::mem::take(&mut *self.lock_returned());
         returned.into_iter().for_each(unwind::drop_quietly);
     }
@@ -195,9 +203,9 @@ impl<T> Drop for Chunks<T> {
 /// An input that is at its end, and the payload of its panic.
 type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
 
-/// Pulls as many items as the lower bound of the input's `size_hint` says, but at least 1 and at most `most`. An input
-/// that yields fewer items or panics is at its end. Then this function takes the input out of `source`, and returns the
-/// input and its panic.
+/// Pulls as many items as the lower bound of the input's `size_hint` says, but at least 1 and at most `most`. An input that
+/// yields fewer items or panics is at its end. In this case the function takes the input out of `source`, and returns it with
+/// its panic.
 fn pull_from<I: Iterator>(
     source: &mut Option<I>,
     chunk: &mut Vec<I::Item>,

@@ -52,7 +52,7 @@ impl<E: Error> Error for TryError<E> {
     }
 }
 
-/// An input that ends as soon as a call of the closure has failed.
+/// Wraps an input: `next` returns `None` as soon as a call of the closure has failed.
 struct Until<I> {
     input: I,
     failed: Arc<AtomicBool>,
@@ -75,9 +75,9 @@ impl Job {
     /// Does what [`for_each`](Self::for_each) does, with a closure that can fail. The first error is the end of the
     /// input.
     ///
-    /// After an error no further item is pulled. An item that was pulled, but whose call has not begun, is dropped.
-    /// Calls of `f` that have begun run to their end. If calls take less than 5 ns each, a block of 256 calls that has
-    /// begun runs to its end. Errors after the first one are dropped.
+    /// After an error `try_for_each` pulls no further item, and drops pulled items whose calls have not begun. Calls of `f`
+    /// that have begun run to their end. If calls take less than 5 ns each, a block of 256 calls that has begun runs to its
+    /// end. Errors after the first one are dropped.
     ///
     /// # Blocking
     ///
@@ -130,7 +130,7 @@ impl Job {
             (Ok(_), Some(error)) => Err(TryError::Failed(error)),
             (Ok(outcome), None) => outcome.map_err(TryError::Join),
             (Err(payload), first) => {
-                // The drop of the error might panic, and a second panic would abort the process.
+                // The drop of the error can panic, and a second panic during the unwind would abort the process.
                 unwind::drop_quietly(first);
                 unwind::pass_on(payload)
             }
@@ -139,20 +139,21 @@ impl Job {
 
     /// Does what [`map`](Self::map) does, with a closure that can fail. The first error ends the iterator.
     ///
-    /// The iterator yields results in the order of the input, up to the first error in this order. After the error the
-    /// iterator yields `None`. So `collect` into a `Result` gives all results, or the error. When a call of `f` fails or
-    /// panics, no further item is pulled, even if the call with an earlier item still runs. Calls that still run when the
-    /// iterator yields the error run to their end, and their results are dropped.
+    /// The iterator of `try_map` yields results in the order of the input, up to the first error in this order, and then
+    /// `None`. So `collect` into a `Result` gives all results, or the error. When a call of `f` fails or panics, no further
+    /// item is pulled, even if the call with an earlier item still runs. Calls that run when the iterator yields the error
+    /// continue, and their results are dropped.
     ///
-    /// With [`as_completed`](TryMap::as_completed), the iterator yields results in the order of their completion.
+    /// With [`as_completed`](TryMap::as_completed), the iterator yields results in the order in which the calls end.
     ///
     /// # Blocking, cancellation
     ///
-    /// The same as for [`map`](Self::map).
+    /// `try_map` blocks, and can be cancelled, as [`map`](Self::map) does.
     ///
     /// # Errors
     ///
-    /// The last item is [`TryError::Failed`] if `f` failed, and [`TryError::Join`] where [`map`](Self::map) yields an error.
+    /// The last item of the iterator is [`TryError::Failed`] if `f` failed, and [`TryError::Join`] where [`map`](Self::map)
+    /// yields an error.
     ///
     /// # Examples
     ///
@@ -205,7 +206,7 @@ impl Job {
 pub struct TryMap<R, E>(Option<Map<Result<R, E>>>);
 
 impl<R, E> TryMap<R, E> {
-    /// Changes the iterator to yield results in the order of their completion, not in the order of the input.
+    /// Changes the iterator to yield results in the order in which the calls end, not in the order of the input.
     ///
     /// # Examples
     ///

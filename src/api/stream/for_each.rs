@@ -18,33 +18,32 @@ use std::time::Duration;
 impl Job {
     /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Blocks until all calls have ended.
     ///
-    /// Tasks of the job pull the input lazily, one task at a time. The input and `f` may borrow. Each call of `f` counts as
-    /// a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the order of the input.
+    /// Tasks of the job pull the input lazily, one task at a time. The input and `f` can borrow values. Each call of `f` counts
+    /// as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the order of the input.
     ///
-    /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, the task pulls
-    /// several items at once. Three bounds hold: 2,048 items, as many items as take about 10 µs, and as many items as
-    /// the input's [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time. Items
-    /// of a channel are pulled one at a time, because the `size_hint` of a channel promises none. If items turn out to
-    /// be slower than expected, the task gives back those that it has not run, and other tasks pull them. Calls of `f`
-    /// that take less than 5 ns are made in blocks of 256. A pause of this job takes effect, and another job gets its
-    /// turn, only at the end of a block.
+    /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, a task pulls several
+    /// items at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
+    /// [`size_hint`](Iterator::size_hint) promises. So items that take long, and items of a channel, whose `size_hint` promises
+    /// none, are pulled one at a time. If items are slower than expected, the task gives back those that it has not run, and
+    /// other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of this job, or the turn
+    /// of another job, must wait for the end of a block.
     ///
-    /// A call of `f` must not wait for the call with a later item, because one task might have pulled both items. Such
-    /// a wait is allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
+    /// A call of `f` must not wait for the call with a later item, because one task can have pulled both items. Such a wait is
+    /// allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
     ///
     /// If the job has no limit, as many items run at once as the pool has workers.
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread until all calls of `f` have ended. Like [`scope`](Self::scope), the call never
-    /// deadlocks inside a task. The call returns at once if the [`size_hint`](Iterator::size_hint) of the input says
-    /// that the input is empty. Any other input is pulled by tasks of the job. So the call blocks while the job is
-    /// paused or has a limit of 0.
+    /// Parks the calling thread until all calls of `f` have ended. Inside a task the call never deadlocks, like
+    /// [`scope`](Self::scope). If the [`size_hint`](Iterator::size_hint) of the input says that the input is empty, the call
+    /// returns at once. Any other input is pulled by tasks of the job, so the call blocks while the job is paused or has a
+    /// limit of 0.
     ///
     /// # Cancellation
     ///
-    /// After [`cancel`](Self::cancel) no further item is pulled, and this function returns when all calls of `f` that have
-    /// begun have ended. [`close`](Self::close) does not stop this function, because the input was accepted before.
+    /// After [`cancel`](Self::cancel) of the job, no further item is pulled, and `for_each` returns when all calls of `f` that
+    /// have begun have ended. [`close`](Self::close) does not stop `for_each`, because the input was accepted before.
     ///
     /// # Panics
     ///
@@ -92,8 +91,8 @@ impl Job {
         })
     }
 
-    /// Does what [`for_each`](Self::for_each) does, until a call of `f` returns false. From then on no further item is
-    /// pulled. A false result is no error.
+    /// Does what [`for_each`](Self::for_each) does, until a call of `f` returns false. After that no further item is pulled. A
+    /// false result is not an error.
     #[track_caller]
     pub(super) fn for_each_while<I, F>(&self, input: I, f: F) -> Result<(), JoinError>
     where
@@ -111,7 +110,7 @@ impl Job {
             pullers: Tasks::new(),
         };
         if let Err(payload) = each.pullers.enter(|| each.send_puller()) {
-            // The drop of the remaining input might panic, and a second panic would abort the process.
+            // The drop of the remaining input can panic, and a second panic during the unwind would abort the process.
             unwind::drop_quietly(each);
             unwind::pass_on(payload);
         }
@@ -129,11 +128,11 @@ struct ForEach<I: Iterator, F> {
 
 /// The most items that a puller pulls at once.
 const MOST: usize = shrunk(2_048, 4);
-/// A puller runs a chunk of `MOST` items in blocks of this many items, and checks after each block whether it must stop. In
-/// a smaller chunk the puller checks after each item.
+/// The number of items in a block. A puller runs a chunk of `MOST` items in blocks, and checks after each block whether it must
+/// stop. In a smaller chunk the puller checks after each item.
 const BLOCK: usize = shrunk(256, 2);
-/// The time that a chunk should take, from its pull until all its items have run. In chunks of a shorter time, reads of the
-/// clock and the lock of the input would take most of the time.
+/// The time that a chunk should take, from its pull until all its items have run. With shorter chunks, the puller would spend
+/// most of its time on the clock and on the lock of the input.
 const CHUNK_TIME: Duration = Duration::from_micros(10);
 
 /// A puller of `for_each` at work. Dropping this value adds the number of items that the puller has run to the job's
@@ -188,8 +187,8 @@ where
         let ForEach { feed, chunks, .. } = self.each;
         let mut size = chunks.size();
         let (mut chunk, mut had) = (Vec::with_capacity(size), false);
-        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted. With `None` the
-        // size of the chunks stays the same, and this puller does not read the clock.
+        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted: the size of the chunks
+        // then stays the same, and this puller does not read the clock.
         let mut began = Some(Instant::now());
         loop {
             match chunks.pull(feed, &mut chunk, size, had) {
@@ -231,8 +230,8 @@ where
         }
     }
 
-    /// Calls the closure with each of the next `items` items of a chunk, until a call returns false. Returns false if a
-    /// call has returned false.
+    /// Calls the closure with the next `items` items of a chunk, until a call returns false. Returns false in that case, and
+    /// otherwise true.
     #[inline]
     fn run_block(&mut self, rest: &mut Rest<'_, I::Item>, items: usize) -> bool {
         let (whole, slots) = (rest.0.len(), std::mem::take(&mut rest.0));
@@ -265,8 +264,7 @@ where
         loop {
             let go_on = self.run_block(&mut rest, block);
             let left = rest.0.len();
-            // While this puller holds a chunk, the feed is finished only if a call of the closure has returned false or
-            // panicked.
+            // While this puller holds a chunk, only a call of the closure that returned false or panicked finishes the feed.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
                     self.each.chunks.give_back(&mut rest);
@@ -294,9 +292,9 @@ where
     }
 }
 
-/// A block of items that a puller runs. Dropping this value counts the calls of the closure that returned, and puts the
-/// slots of the other items back into `rest`. Until the drop the slots are in the field `slots`, so that the compiler
-/// keeps their address in a register.
+/// A block of items that a puller runs. Its drop counts the calls of the closure that returned, and puts the slots of the other
+/// items back into `rest`. During the block the slots are in the field `slots` and not in `rest`, so that the compiler keeps
+/// their address in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,
     slots: Slots<'b, T>,
@@ -328,7 +326,7 @@ enum Chunk {
     Slow,
 }
 
-/// Returns the size of a puller's next chunk, after a chunk of `size` items that took the time `took`.
+/// Returns the number of items of a puller's next chunk, after a chunk of `size` items that took the time `took`.
 fn next_size(size: usize, took: Duration) -> usize {
     if took < CHUNK_TIME / 2 {
         (2 * size).min(MOST)

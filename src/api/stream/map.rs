@@ -11,39 +11,38 @@ impl Job {
     /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Returns an iterator over the
     /// results, in the order of the input.
     ///
-    /// No item is pulled before the first [`next`](Iterator::next). From then on tasks of the job pull the input lazily. A
-    /// task pulls an item only when it has a permit to run `f`, so only items that run are in memory. If 64 results for
-    /// each worker wait to be taken, no further item is pulled until the caller takes results from the iterator. Each call
-    /// of `f` counts as a task in [`stats`](Self::stats).
+    /// No item is pulled before the first [`next`](Iterator::next). From then on tasks of the job pull the input lazily. A task
+    /// pulls an item only when it has a permit to run `f`, so only items that run are in memory. If 64 results for each worker
+    /// are ready, no further item is pulled until the caller takes results. Each call of `f` counts as a task in
+    /// [`stats`](Self::stats).
     ///
-    /// Each item of the iterator is a `Result`, as for a task that was joined. If a call of `f` panics, the iterator
-    /// yields an error in place of the result of this call. The other calls are not affected. With
-    /// [`as_completed`](Map::as_completed), the iterator yields results in the order of their completion.
+    /// Each item of the iterator is a `Result`, as for a task that was joined. If a call of `f` panics, its item is an error,
+    /// and the other calls continue. With [`as_completed`](Map::as_completed), the iterator yields results in the order in
+    /// which the calls end.
     ///
     /// # Blocking
     ///
-    /// `next` parks the calling thread until a result is ready, and never deadlocks inside a task. Suppose the caller is a
-    /// task of the same job, and the item of the next result was not pulled yet. Then `next` pulls the item and runs `f`
-    /// inline. Otherwise `next` waits as [`TaskHandle::join`](crate::TaskHandle::join) does.
+    /// `next` parks the calling thread until a result is ready, and never deadlocks inside a task. If the caller is a task of
+    /// the same job, and the item of the next result was not pulled yet, `next` pulls this item and runs `f` inline. Otherwise
+    /// `next` waits as [`TaskHandle::join`](crate::TaskHandle::join) does.
     ///
-    /// `next` returns `None` at once if the [`size_hint`](Iterator::size_hint) of the input says that the input is
-    /// empty. Any other input is pulled by tasks of the job. So `next` blocks while the job is paused or has a limit of
-    /// 0.
+    /// If the [`size_hint`](Iterator::size_hint) of the input says that the input is empty, `next` returns `None` at once. Any
+    /// other input is pulled by tasks of the job, so `next` blocks while the job is paused or has a limit of 0.
     ///
     /// # Cancellation
     ///
     /// Dropping the iterator cancels the rest: no further item is pulled. The drop does not wait for calls of `f` that have
     /// begun.
     ///
-    /// After [`cancel`](Self::cancel) the iterator still yields the results of all calls of `f` that have begun. If the
-    /// input was not at its end, the iterator then yields [`JoinError::Cancelled`] once. [`close`](Self::close) does not
+    /// After [`cancel`](Self::cancel) of the job the iterator still yields the results of all calls of `f` that have begun. If
+    /// the input was not at its end, the iterator then yields [`JoinError::Cancelled`] once. [`close`](Self::close) does not
     /// stop the iterator, because the input was accepted before.
     ///
     /// # Errors
     ///
-    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its
-    /// drop panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`. The
-    /// last item is the same error if the job was cancelled, or its pool shut down, before the end of the input.
+    /// An item is [`JoinError::Panicked`] if its call of `f` panicked. The last item is `Panicked` if the input or its drop
+    /// panicked. The last item is [`JoinError::Cancelled`] if the job was closed before the call of `map`, or if the job was
+    /// cancelled or its pool shut down before the end of the input.
     ///
     /// # Examples
     ///
@@ -86,7 +85,7 @@ impl Job {
 pub struct Map<R>(Taker<'static, R>);
 
 impl<R> Map<R> {
-    /// Changes the iterator to yield results in the order of their completion, not in the order of the input.
+    /// Changes the iterator to yield results in the order in which the calls end, not in the order of the input.
     ///
     /// # Examples
     ///
@@ -116,7 +115,7 @@ impl<R> Map<R> {
         AsCompleted(self)
     }
 
-    /// Makes the iterator yield results in the order of their completion from now on.
+    /// Makes the iterator yield results in the order in which the calls end, from now on.
     pub(super) fn order_by_completion(&self) {
         self.0.pump.order_by_completion();
     }

@@ -1,12 +1,12 @@
 //! The pullers of `Job::map`, and the iterator's wait for a result.
 //!
-//! The iterator waits for a result, or for the end of all pullers. One lock in [`Results`] guards the results and the
-//! number of pullers.
+//! The iterator of `Job::map` waits for a result, or for the end of all pullers. One lock in [`Results`] guards the results and
+//! the number of pullers.
 //!
-//! A puller that finds no room for a result lowers the number of running pullers, executes a full fence, and checks
-//! again for room. If there is still no room, the puller ends. The thread that takes a result executes a full fence,
-//! and sends a puller if one is missing. So a missing puller is always sent, as in the argument for the input's lock
-//! (`pull-1` to `send-3` of module `stream`).
+//! A puller that finds no room for a further result lowers the number of running pullers, executes a full fence, and checks for
+//! room again. If there is still no room, the puller ends. The thread that takes a result executes a full fence, and sends a
+//! puller if one is missing. So a missing puller is always sent: either the puller sees the room, or the taking thread sees
+//! that the puller has ended (`pull-1` to `send-3` of module `stream`).
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -31,8 +31,7 @@ use std::ptr::NonNull;
 /// The number of ready results for each worker at which pullers stop pulling.
 const READY_MOST: usize = shrunk(64, 2);
 
-/// Makes a new stream, and returns the stream as its iterator uses it. `keeper` makes the stream's pullers, which are
-/// tasks of `job`.
+/// Makes a stream: the state of one call of `map`. `keeper` makes the stream's pullers, which are tasks of `job`.
 ///
 /// # Safety
 /// Input, closure and results must either borrow nothing, or borrow only values that last as [`Keeper::make`] demands.
@@ -57,18 +56,18 @@ where
 pub enum Next<R> {
     /// The next result of the stream.
     Result(Outcome<R>),
-    /// No result is left, and the iterator must yield an error before it ends. The job was cancelled, or its pool shut
-    /// down, before the end of the input.
+    /// No result is left, and the job was cancelled or its pool shut down before the end of the input. The iterator must yield
+    /// an error before it ends.
     Cancelled,
     /// No result is left, and the iterator ends without an error.
     End,
 }
 
-/// A stream as its iterator uses it. The trait hides the types of the input and the closure.
+/// What an iterator does with its stream. This trait hides the types of the input and the closure.
 pub trait Pump<R>: Send + Sync {
     /// Waits for the next result. `taken` is the number of results that the iterator has taken so far.
     fn next(&self, taken: u64) -> Next<R>;
-    /// Makes the iterator yield results in the order of their completion from now on.
+    /// Makes the iterator yield results in the order in which the calls end, from now on.
     fn order_by_completion(&self);
     /// Ends the stream: no more items are pulled. Call this when the iterator is dropped.
     fn stop(&self);
@@ -93,7 +92,7 @@ struct Handle<I, F, R, K> {
 }
 
 impl<I, F, R, K> Stream<I, F, R, K> {
-    /// Drops the results one at a time, because two panics at once would abort the process.
+    /// Drops the results one at a time, and catches each panic: two panics at once would abort the process.
     fn drop_results(&self) {
         while let Some(result) = self.results.take_any() {
             unwind::drop_quietly(result);
@@ -103,8 +102,8 @@ impl<I, F, R, K> Stream<I, F, R, K> {
 
 impl<I, F, R, K> Drop for Stream<I, F, R, K> {
     fn drop(&mut self) {
-        // If the iterator was dropped while a puller had the lock of the input, the input is still in the feed. Panics
-        // of these drops are ignored: a panic would reach the puller's scope, or the code that drops the iterator.
+        // The input is still in the feed if the iterator was dropped while a puller had the lock of the input. Panics of these
+        // drops are ignored, because they would reach the puller's scope, or the code that drops the iterator.
         unwind::drop_quietly(self.feed.take_input());
         unwind::drop_quietly(self.f.take());
         self.drop_results();
@@ -147,13 +146,14 @@ impl<I, F, R, K> Drop for Puller<I, F, R, K> {
     }
 }
 
-/// Makes the tasks of a stream's pullers. The type decides whether a scope waits for the end of these tasks.
+/// Makes the tasks of a stream's pullers. With the keeper `OfScope` a scope waits for the end of these tasks. With `Nothing` no
+/// call waits for them.
 pub trait Keeper: Copy + Send + Sync {
     /// Makes the task of a puller. No statistics count the task.
     ///
     /// # Safety
-    /// Either `run` borrows nothing, or values that it borrows last until the keeper's scope ends. In the second case the call
-    /// must come from the closure or a task of that scope.
+    /// Either `run` borrows nothing, or the values that it borrows last until the keeper's scope ends. In the second case only
+    /// the closure or a task of that scope may make this call.
     unsafe fn make(self, job: JobPtr, run: impl FnOnce() + Send) -> ScopedTask;
 }
 
@@ -214,8 +214,8 @@ where
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
-    /// If a puller is missing and there is ample room for results, makes a puller and calls `push` with the puller's
-    /// cell (`send-2`, `send-3`).
+    /// If a puller is missing and there is ample room for results, makes a puller, and calls `push` with its cell (`send-2`,
+    /// `send-3`).
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {
@@ -291,8 +291,8 @@ where
         if wakes {
             parking_lot().wake(self.results.key());
         }
-        // This thread and `stop` both take the lock of the results. Either this thread sees that the iterator was dropped,
-        // or `stop` finds the stored result and drops it.
+        // The iterator may have been dropped before this thread stored the result. This thread and `stop` both take the lock of
+        // the results. So either this thread sees the drop here, or `stop` finds the stored result and drops it.
         if self.is_abandoned() {
             self.drop_results();
         }
@@ -309,11 +309,11 @@ where
         }
     }
 
-    /// Pulls one item and runs `f` with the item inline, under the permit of the task that calls `next`. Returns true
-    /// if `next` must check again for a result.
+    /// Pulls one item and runs `f` with it inline, under the permit of the task that calls `next`. Returns true if `next` must
+    /// check again for a result.
     ///
-    /// The task that calls `next` must belong to the same job, and the iterator must have taken the results of all items
-    /// pulled before. So the pulled item is the one whose result comes next. Otherwise pulls nothing and returns false.
+    /// Does nothing and returns false if the task that calls `next` is of another job, or if the iterator has not taken the
+    /// results of all pulled items. So the pulled item is the one whose result comes next.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };
@@ -343,8 +343,8 @@ where
                 self.send_puller();
                 return Next::Result(result);
             }
-            // A puller stores its results before it ends. So these reads (of the pullers, and of the end of the feed)
-            // must come before the second call of `take`.
+            // A puller stores its results before it ends. So whether pullers remain, and whether the feed is finished, must be
+            // read before the second call of `take`.
             let idle = results.have_no_pullers();
             let finished = feed.is_finished();
             if let Some(result) = results.take() {

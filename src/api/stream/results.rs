@@ -1,4 +1,4 @@
-//! The results of a stream that wait to be taken, and the number of pullers that can still add results.
+//! The results of a stream that its iterator has not taken yet, and the number of pullers that can still add results.
 
 use crate::api::stream::pause;
 use crate::error::JoinError;
@@ -10,8 +10,8 @@ use std::fmt;
 /// The result of one item, or the error that takes its place.
 pub type Outcome<R> = Result<R, JoinError>;
 
-/// How often an iterator checks for a result before it parks, and how often a puller checks for room before it ends.
-/// Each check comes after a pause.
+/// How often an iterator checks for a result before it parks, and how often a puller checks for room before it ends. The thread
+/// spins before each check.
 const CHECKS: usize = scaled(4, 1, 0);
 
 /// The results of a stream that its iterator has not taken yet.
@@ -27,8 +27,7 @@ struct State<R> {
     order: Order<R>,
     /// The number of results that the iterator has taken.
     taken: u64,
-    /// The panic of the input, and the number of results that come before it. The iterator takes the panic after all these
-    /// results.
+    /// The panic of the input, and the number of results that the iterator takes before the panic.
     last: Option<(u64, Outcome<R>)>,
     /// The number of pullers that are queued or running.
     pullers: usize,
@@ -37,14 +36,15 @@ struct State<R> {
 }
 
 enum Order<R> {
-    /// Results by the number of their item. `first` is the item number of the first slot, whose result is taken next.
+    /// Results in the order of their items. `first` is the item number of the first slot, whose result is taken next.
     Input { first: u64, slots: VecDeque<Option<Outcome<R>>> },
     /// Results in the order of their completion.
     Completion(VecDeque<Outcome<R>>),
 }
 
 impl<R> Results<R> {
-    /// Makes an empty set of results, which are taken in the order of the input.
+    /// Makes an empty store of results, which are taken in the order of the input. `most` is the number of ready results at
+    /// which pullers stop pulling.
     pub fn new(most: usize) -> Self {
         let order = Order::Input { first: 0, slots: VecDeque::new() };
         let state = State { order, taken: 0, last: None, pullers: 0, waited: false };
@@ -56,7 +56,7 @@ impl<R> Results<R> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Makes the iterator take results in the order of their completion from now on.
+    /// Makes the iterator take results in the order in which the calls end, from now on.
     pub fn order_by_completion(&self) {
         let mut state = self.lock();
         if let Order::Input { slots, .. } = &mut state.order {
@@ -124,8 +124,8 @@ impl<R> Results<R> {
         self.ready() < self.most
     }
 
-    /// Returns true if at most half of the room for results is taken. A puller is sent only if this is true. So the
-    /// puller can store many results before it finds no room.
+    /// Returns true if at most half of the room for results is used. Only then a new puller is sent, so that the puller can
+    /// store many results before it finds no room.
     pub fn have_ample_room(&self) -> bool {
         self.ready() <= self.most / 2
     }
@@ -176,21 +176,21 @@ impl<R> Results<R> {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Spins for a few microseconds, or until the next result is ready. Returns true if the result is ready. If calls
-    /// of the closure are short, the spin takes less time than a wait in the parking lot.
+    /// Spins for a few microseconds, or until the next result is ready. Returns true if the result is ready. If the calls of
+    /// the closure are short, spinning takes less time than a wait in the parking lot.
     pub fn spin_for_next(&self) -> bool {
         spin_until(|| self.lock().has_next())
     }
 
-    /// Spins for a few microseconds, or until there is ample room for results. Returns true if there is ample room. The
-    /// spin takes less time than ending this puller and sending the next one.
+    /// Spins for a few microseconds, or until there is ample room for results. Returns true if there is ample room. Spinning
+    /// takes less time than ending this puller and sending the next one.
     pub fn spin_for_room(&self) -> bool {
         spin_until(|| self.have_ample_room())
     }
 }
 
-/// Spins until `is_so` returns true, or until `CHECKS` checks have failed. Returns the result of the last check. Never
-/// yields to other threads, because a thread that yields on a busy machine might run again only much later.
+/// Spins until `is_so` returns true, or until `CHECKS` checks have failed. Returns the result of the last check. Never yields
+/// to other threads: on a busy machine the thread might not run again for a long time.
 fn spin_until(is_so: impl Fn() -> bool) -> bool {
     for check in 0..CHECKS {
         pause(check);

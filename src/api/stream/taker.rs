@@ -1,4 +1,4 @@
-//! The part that the iterators of `Job::map` and `Scope::map` have in common.
+//! The common part of the iterators of `Job::map` and `Scope::map`.
 
 use crate::api::job::Job;
 use crate::api::stream::pump::{self, Keeper, Next, Pump};

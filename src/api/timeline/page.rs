@@ -72,8 +72,8 @@ fn text(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            // Inside a page, a tag in the text would end the script, and a line separator would end a line of the
-            // script.
+            // These characters are escaped, because a tag in the text would end the script of the page, and a line separator
+            // would end a line of the script.
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => _ = write!(out, "\\u{:04x}", c as u32),
             c if c.is_control() => _ = write!(out, "\\u{:04x}", c as u32),
             c => out.push(c),

@@ -47,13 +47,13 @@ pub struct Slice {
     pub task: u64,
     /// The name of the slice's task, if it has one.
     pub name: Option<Rc<str>>,
-    /// Why the task waited during the slice, or how the slice ended.
+    /// Why the task waited during the slice, or how the slice ended, in words.
     pub why: String,
     /// For a running slice: how long the task was queued before, in nanoseconds.
     pub waited: Option<u64>,
     /// The number of the worker that ran the task. `None` if no worker ran the task.
     pub worker: Option<u16>,
-    /// The number of the flow that ends where this slice begins, if there is one.
+    /// The number of the flow that ends at the start of this slice, if there is one.
     pub flow_in: Option<u64>,
     /// The numbers of the flows that begin at the end of this slice.
     pub flows_out: Vec<u64>,
@@ -86,7 +86,7 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Picture {
     pub rows: Vec<Row>,
-    /// For each worker, the slices in which it was parked.
+    /// For each worker, the slices during which the worker was parked.
     pub workers: Vec<Vec<Slice>>,
     pub lost: u64,
     /// How long the timeline was on, in nanoseconds.

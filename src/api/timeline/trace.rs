@@ -1,7 +1,8 @@
 //! Writes a picture in the format of Perfetto: a file of trace packets, encoded as protocol buffers.
 //!
 //! The numbers of the fields are those of Perfetto's `trace_packet.proto`, `track_event.proto`, `track_descriptor.proto`,
-//! `counter_descriptor.proto` and `debug_annotation.proto`. These numbers never change, because old traces must stay readable.
+//! `counter_descriptor.proto` and `debug_annotation.proto`. Perfetto never changes these numbers, so that old traces stay
+//! readable.
 
 use crate::api::timeline::picture::{Picture, Slice};
 use std::io::{self, Write};
@@ -128,7 +129,7 @@ pub fn write(picture: &Picture, out: impl Write) -> io::Result<()> {
             file.track(track, Some(job), name, true)?;
             let mut last = None;
             for figures in &row.figures {
-                // The limit is `None` while the job has no limit. The limit's track then gets no value.
+                // While the job has no limit, the track of the limit gets no value.
                 let value = [Some(figures.running), figures.limit, Some(figures.backlog)][number];
                 if value.is_some() && value != last {
                     file.figure(track, figures.at, value.unwrap_or_default().into())?;
@@ -139,7 +140,7 @@ pub fn write(picture: &Picture, out: impl Write) -> io::Result<()> {
         for lane in &row.lanes {
             file.lanes += 1;
             let track = uuid(Kind::Lane, file.lanes);
-            // Perfetto shows the lanes as one track, because all of them have the same name.
+            // All lanes have the same name, so Perfetto shows them as one track.
             file.track(track, Some(job), "tasks", false)?;
             file.slices(track, lane)?;
         }
@@ -157,7 +158,7 @@ impl<W: Write> File<W> {
     fn packet(&mut self, packet: Message) -> io::Result<()> {
         let mut packet = packet.number(SEQUENCE, 1);
         if std::mem::take(&mut self.is_first) {
-            // The first packet has this flag, which says that a sequence of packets begins.
+            // The flag of the first packet says that a sequence of packets begins.
             packet = packet.number(SEQUENCE_FLAGS, 1);
         }
         // `Trace.packet`

@@ -17,8 +17,9 @@ pub struct Depot {
     /// An estimate of the number of magazines in `full`.
     len: AtomicUsize,
     slabs: Mutex<Slabs>,
-    /// True if the cells of a full magazine have gone back to slabs since the last `tidy`. That happens when many tasks end at
-    /// once. If true, the next `tidy` empties the reserve.
+    /// True if [`exchange_full`](Self::exchange_full) has returned the cells of a magazine to their slabs since the last call
+    /// of [`tidy`](Self::tidy), as happens when many tasks end at once. The next call of `tidy` then empties the reserve of
+    /// full magazines.
     untidy: AtomicBool,
 }
 
@@ -45,7 +46,7 @@ impl Depot {
 
     /// Locks the slabs of this size class.
     pub fn slabs(&self) -> MutexGuard<'_, Slabs> {
-        // A poisoned lock is safe to use: only an allocation can panic under it, before any change.
+        // A poisoned lock is safe to use: under this lock only an allocation can panic, and it does so before any change.
         self.slabs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -71,8 +72,8 @@ impl Depot {
             return steal(&self.empty).unwrap_or_default();
         }
         self.len.fetch_sub(1, Ordering::Relaxed);
-        // The cells of `full` lie in this processor's cache. So these cells go back to their slabs, and not those of a magazine
-        // in the reserve.
+        // The cells of `full` lie in this processor's cache, unlike those of a magazine in the reserve. So this thread returns
+        // the cells of `full` to their slabs.
         self.take_back_all(&mut full);
         full
     }
@@ -84,7 +85,8 @@ impl Depot {
         self.untidy.store(true, Ordering::Relaxed);
     }
 
-    /// If `untidy` is set, clears it, and returns the cells of the reserve to their slabs. Otherwise does nothing.
+    /// If `untidy` is set, clears it, and returns the cells of the reserve to their slabs. If `untidy` is not set, does
+    /// nothing.
     fn tidy(&self) {
         // Ordering: Relaxed both; this worker calls `tidy` itself after `take_back_all`, and the length is an estimate.
         if self.untidy.load(Ordering::Relaxed) {
@@ -98,17 +100,17 @@ impl Depot {
     }
 }
 
-/// After a burst of tasks, returns the cells of the depots' reserves to their slabs. A worker calls this function before it
-/// parks.
+/// Returns the cells of the depots' reserves to their slabs, if a burst of tasks has over-filled a reserve. A worker calls this
+/// function before it parks.
 ///
-/// A slab goes back to the allocator only if all its cells are free in the slab. So a single cell in a reserve would keep a
-/// whole slab.
+/// A slab goes back to the allocator only when all its cells are free in the slab. So a single cell in a depot's reserve would
+/// keep a whole slab.
 pub fn tidy() {
     depots().iter().for_each(Depot::tidy);
 }
 
-/// Returns the cells of the reserves to their slabs, and panics if any other cell is in use. Returns the number of magazines
-/// that the reserves had. Models call this function when no thread uses a cell.
+/// Puts the cells of the depots' reserves back into their slabs, and returns the number of magazines that the reserves had.
+/// Panics if any other cell is in use. Only models call this function, when no thread uses a cell.
 #[cfg(tollgate_loom)]
 pub fn empty_reserve() -> usize {
     let mut reserve = 0;

@@ -1,8 +1,9 @@
 //! A magazine: an array of free cells that threads exchange as a whole.
 //!
-//! Free cells are not linked into a list through their own memory, for two reasons. First, a thread that takes a cell from an
-//! array can read the next cells' addresses there, and prefetch their cache lines. Second, cells leave the array in the order
-//! in which they were added. So neighbours in memory stay together, as hardware prefetchers expect.
+//! A magazine is an array of addresses, and not a list that links the free cells through their own memory. A thread that takes
+//! a cell can read the addresses of the next cells in the array, and prefetch these cells. Cells leave the array in the order
+//! in which they were added. So cells that are neighbours in memory are taken one after the other, as hardware prefetchers
+//! expect.
 
 use crate::sync::{prefetch_write, shrunk};
 use std::ptr::{self, NonNull};
@@ -15,7 +16,7 @@ const AHEAD: usize = shrunk(8, 1);
 /// Up to [`MAGAZINE`] free cells, first in, first out.
 #[derive(Debug)]
 pub struct Magazine {
-    /// The free cells lie at the indices from `taken` up to `given`.
+    /// The array of cells. The cells at the indices from `taken` up to `given` are free cells; the other elements are unused.
     cells: [*mut u8; MAGAZINE],
     taken: usize,
     given: usize,
@@ -42,7 +43,7 @@ impl Magazine {
         self.given == MAGAZINE
     }
 
-    /// Resets an empty magazine, so that it has room for [`MAGAZINE`] cells again. The magazine must be empty.
+    /// Resets the magazine, which must be empty, so that it has room for [`MAGAZINE`] cells again.
     pub fn rewind(&mut self) {
         debug_assert!(self.is_empty(), "what is there would be lost");
         (self.taken, self.given) = (0, 0);
@@ -54,7 +55,7 @@ impl Magazine {
         if self.is_empty() {
             return None;
         }
-        // The remainder never changes the index, but saves the bounds check.
+        // The index is always less than `MAGAZINE`. With the remainder the compiler sees this, and leaves out the bounds check.
         let cell = self.cells[self.taken % MAGAZINE];
         let ahead = self.taken + AHEAD;
         self.taken += 1;
@@ -64,7 +65,7 @@ impl Magazine {
         NonNull::new(cell)
     }
 
-    /// Adds a cell. Returns false if there is no room.
+    /// Adds a cell, and returns true. Returns false if the magazine has no room.
     #[inline]
     pub fn give(&mut self, cell: *mut u8) -> bool {
         let Some(slot) = self.cells.get_mut(self.given) else { return false };
@@ -79,13 +80,13 @@ impl Magazine {
         (self.taken, self.given) = (0, 0);
     }
 
-    /// Prefetches the first cells. Call this on a magazine that another thread has filled.
+    /// Prefetches the cells that will be taken first. Call this on a magazine that another thread has filled.
     pub fn fetch_first(&self) {
         self.cells[self.taken..self.given].iter().take(AHEAD).for_each(|cell| prefetch(*cell));
     }
 }
 
-/// Prefetches a cell. A small cell lies on one cache line or on two.
+/// Prefetches the first [`SMALL`](super::SMALL) bytes of a cell. They lie on one cache line, or on two.
 #[inline]
 fn prefetch(cell: *const u8) {
     prefetch_write(cell);

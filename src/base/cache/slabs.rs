@@ -1,9 +1,9 @@
-//! Slabs: blocks of 64 KiB of memory. All cells in a slab have the same size. A cell is *carved* from its slab when it is taken
-//! for the first time. A freed cell returns to its slab, or to a magazine.
+//! Slabs: blocks of 64 KiB of memory, in which cells lie. All cells in a slab have the same size. A freed cell returns to its
+//! slab, or to a magazine.
 //!
-//! Slabs come from the allocator in *groups* of one to four neighbours; the more slabs exist, the larger the group. Groups keep
-//! system calls rare: a call that maps or unmaps memory interrupts each processor that runs a thread of the process. A group
-//! goes back to the allocator when each carved cell of the group is free in its slab.
+//! The allocator provides slabs in *groups* of one to four neighbours; the more slabs exist, the larger is a new group. Groups
+//! keep system calls rare: a call that maps or unmaps memory interrupts each processor that runs a thread of the process. A
+//! group goes back to the allocator when no cell of its slabs is in use or in a magazine.
 
 use super::ALIGN;
 use super::magazine::Magazine;
@@ -15,20 +15,21 @@ use std::ptr::NonNull;
 pub const SLAB: usize = shrunk(64 << 10, 512);
 /// The greatest number of slabs in a group.
 const GROUP: usize = shrunk(4, 2);
-/// A new group has at most one slab for each `SHARE` slabs that exist.
+/// The number of slabs of a new group is the number of slabs that exist divided by `SHARE`, but at least 1 and at most `GROUP`.
 const SHARE: usize = shrunk(8, 1);
 
-/// The head of a slab. Behind the head lie the indices of the slab's free cells, and behind these the cells.
+/// The head of a slab. The slab's list of free cells lies behind the head, and the cells lie behind that list.
 ///
-/// The list of free cells is an array of indices, not a chain through the cells. So a thread that takes a free cell touches no
-/// other cell's cache line. A slab is aligned to its size, so the address of a cell shows which slab the cell lies in.
+/// The list of a slab's free cells is an array of indices, not a chain through the cells. So a thread that takes a free cell
+/// touches no other cell's cache line. A slab is aligned to its size, so the address of a cell shows which slab the cell lies
+/// in.
 #[repr(C)]
 struct Slab {
-    /// The number of cells that were carved from this slab, and are free in the slab.
+    /// The number of this slab's cells that were taken at least once, and are free in the slab now.
     free: usize,
-    /// The number of cells carved from this slab so far.
+    /// The number of this slab's cells that were taken at least once.
     carved: usize,
-    /// The position of this slab in `Slabs::partial`, or `UNLISTED`.
+    /// The index of this slab in `Slabs::partial`, or `UNLISTED` if it is not in that list.
     listed_at: usize,
     /// The first slab of this slab's group.
     first: NonNull<Slab>,
@@ -40,9 +41,9 @@ struct Slab {
 struct SlabGroup {
     /// The number of slabs in the group.
     len: usize,
-    /// The number of *started* slabs of the group: the slabs whose head was written, so that cells can be carved from them.
+    /// The number of slabs of the group whose head was written. Cells can be taken only from these slabs.
     started: usize,
-    /// The number of slabs of the group that have a carved cell outside the slab: in a magazine, or in use.
+    /// The number of slabs of the group that have a cell in use or in a magazine.
     in_use: usize,
 }
 
@@ -72,7 +73,7 @@ impl Slab {
         (size_of::<Self>() + Self::capacity(size) * size_of::<Index>()).next_multiple_of(LINE)
     }
 
-    /// Returns a pointer to the index at this position of the list of free cells.
+    /// Returns a pointer to the element at `position` of the list of the slab's free cells.
     fn free_index(slab: NonNull<Self>, position: usize) -> NonNull<Index> {
         // SAFETY: the list lies right after the head, and has room for the index of each cell.
         unsafe { slab.add(1).cast::<Index>().add(position) }
@@ -102,7 +103,7 @@ impl Slab {
         Some(unsafe { slab.cast::<u8>().add(usize::from(index) * ALIGN) })
     }
 
-    /// Returns true if every carved cell of this slab is free in the slab.
+    /// Returns true if no cell of this slab is in use or in a magazine.
     fn is_unused(&self) -> bool {
         self.free == self.carved
     }
@@ -123,11 +124,11 @@ pub struct Slabs {
     capacity: usize,
     /// The offset of a slab's first cell in bytes.
     start: usize,
-    /// The slabs from which a cell can be taken: such a slab has a free cell, or memory from which no cell was carved yet.
+    /// The slabs from which a cell can be taken now.
     partial: Vec<NonNull<Slab>>,
     /// The number of slabs that the allocator has provided.
     len: usize,
-    /// The first slab of the newest group. `None` if all slabs of that group are started.
+    /// The first slab of the newest group, if that group has a slab whose head was not written yet. Otherwise `None`.
     fresh: Option<NonNull<Slab>>,
 }
 
@@ -199,7 +200,8 @@ impl Slabs {
         self.partial.pop();
     }
 
-    /// Starts the next slab of the newest group. If all slabs of that group are started, starts a new group.
+    /// Writes the head of the next slab of the newest group, and returns that slab. If the heads of all slabs of the newest
+    /// group were written, first allocates a new group.
     fn start_slab(&mut self) -> NonNull<Slab> {
         let first = self.fresh.unwrap_or_else(|| self.add_group());
         let group = {
@@ -266,8 +268,8 @@ impl Slabs {
         }
     }
 
-    /// Counts one slab of the group as unused. If the group then has no slab in use, frees the group. `first` is the group's
-    /// first slab.
+    /// Subtracts one from the number of slabs in use of the group whose first slab is `first`. If no slab of the group is in
+    /// use then, frees the group.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
         let (started, len) = {

@@ -41,7 +41,7 @@ fn note_above(job: JobPtr) {
 
 #[cold]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
-    // No earlier event of this thread has caused this push.
+    // No earlier event of this thread has caused this push, so the push has no cause.
     no_cause();
     // SAFETY: the thread that pushes the cell keeps it alive, and the name lasts as long.
     let name = cell.name().map_or(0, |name| job.pool().log.new_name(unsafe { name.as_ref() }));
@@ -180,7 +180,8 @@ pub fn ended(job: JobPtr, address: usize, ran: &Ran, outer: Option<Outer>) {
             (address, ended.start)
         }
         None if matches!(how, How::Over | How::Panicked | How::Cancelled) => {
-            // The timeline was off when this task started, and another task's cell may have the same address now.
+            // The timeline was off when this task started. Another task's cell might have the same address now, so the event
+            // names no task.
             (0, 0)
         }
         None => (address, 0),

@@ -1,13 +1,13 @@
 //! Acquires permits without tasks, grants them to waiters in queues, and gives them back.
 //!
-//! The cell of a waiter lies in its job's queue, and passes the gates as a task does (`push-1` to `push-4`, `release-1` to
-//! `release-3` of `gate`). The thread that admits the waiter acquires the waiter's permits at once, without a worker or a
-//! deque. A held permit counts as a running task, and as a flight, for which a drain waits.
+//! A *waiter* is a thread or future that waits for a permit. A waiter's cell lies in the job's queue, and passes the gates as a
+//! task does (module `gate`). The thread that admits the waiter acquires the waiter's permits at once, without a worker or a
+//! deque. A permit without a task counts as a running task, and as a flight, for which a drain waits.
 //!
-//! A thread that gives its permits back grants them to the first waiter of the same job, under two conditions. First, no gate
-//! of the job is held, held off, cancelled, at a rate or over its limit. Second, no task waits in the queue of an ancestor.
-//! This grant changes no job's word: the permits pass to the waiter, and are never free in between. So no pusher can miss a
-//! free permit.
+//! A thread that gives back a permit without a task grants it to the waiter that is first in the job's queue, under two
+//! conditions. First, no gate of the job is held, held off, cancelled, at a rate or over its limit. Second, no task waits in
+//! the queue of an ancestor. The grant changes no job's word: the permits pass to the waiter, and are never free in between. So
+//! no pusher can miss a free permit.
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,
@@ -85,13 +85,13 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
     let job = cell.job();
     job.pool().flight_starts();
-    // The waiter has permits now, and no reservations. A gate may have refused a task because of one of the reservations, so
+    // The waiter has permits now, and no reservations. A gate might have refused a task because of one of the reservations, so
     // this thread checks the queues.
     fence_after_rmw();
     look_outwards(job);
     if !cell.grant() {
         // The waiter does not wait any more, so this thread releases the permits. This thread must not call `drop_late`,
-        // because the caller may hold queue locks.
+        // because the caller is allowed to hold queue locks.
         release(job);
         job.pool().flight_ends();
         job.drop_tasks(1);
@@ -133,7 +133,7 @@ fn hand_over(job: JobPtr) -> bool {
 fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock_quietly()?;
     let waiter = match consumer.pop() {
-        // The words are read again after the pop: the popped waiter might have come after a pause.
+        // The words are read again after the pop, because a gate might have been paused before the popped waiter was pushed.
         Popped::Task(cell) if cell.is_waiter() && cell.job() == job && may_go_on(job) => Some(cell),
         Popped::Task(other) => {
             // The popped cell belongs to a task or to a waiter of a job below, or a gate forbids the grant. This thread puts the

@@ -1,21 +1,21 @@
 //! Removes the tasks that have not started from the queues and from the timer, for `Job::clear`. The job stays open.
 //!
-//! The thread that calls `Job::clear` removes the tasks of the job that wait in a queue or in the pool's timer. Ready and
-//! running tasks stay.
+//! `Job::clear` removes the tasks of the job that wait in a queue or in the pool's timer. Ready and running tasks stay.
 //!
+//! The thread that calls `Job::clear` is the *clearing thread*:
 //! - `clear-1`: The clearing thread removes the tasks from a queue under the queue lock. The thread sets the bit CLEARED of
 //!   each removed task, so that no later join runs the task inline. Before the thread unlocks the queue, it counts the removed
 //!   tasks as busy. So the job is not idle until a worker has dropped these tasks.
-//! - `clear-2`: If an unfinished push hides tasks, the clearing thread unlocks the queue, and then searches it again. A hidden
-//!   task may have been pushed before the clear.
+//! - `clear-2`: If tasks lie behind an unfinished push, the clearing thread unlocks the queue, and then searches it again. Such
+//!   a task might have been pushed before the clear.
 //! - `clear-3`: The clearing thread cancels the reservations of each removed delegate. The child of which it is the delegate is
 //!   then allowed to put its next task into the parent's queue.
 //! - `clear-4`: The clearing thread injects a sweep that owns the removed tasks. A worker drops these tasks one at a time
 //!   (`sweep-2`, `sweep-3` of `drops`).
 //!
-//! No worker can start a removed task. Three threads can try to claim a removed task: the worker that drops it, a thread that
-//! cancels it by its handle, and a thread whose join began before the clear and runs the task inline. Only one of them gets the
-//! claim.
+//! No worker can start a task that `Job::clear` has removed from a queue. Three threads can try to claim such a task: the
+//! worker that drops it, a thread that cancels it by its handle, and a thread that runs it inline, because its join began
+//! before the clear. Only one of them gets the claim.
 
 use super::drops::leave_queue;
 use super::weigh::look_behind_a_weight;

@@ -1,14 +1,15 @@
 //! Drops the tasks of cancelled jobs: a worker drops them between two turns, one at a time.
 //!
-//! The destructor of a capture is the user's code: it can push, cancel or wait. So a thread that runs a destructor holds no
-//! queue lock and no reservation, and no second task that it must drop. It holds no permit, except that of a future whose
-//! captures it drops.
+//! The destructor of a capture is the user's code, which can push, cancel or wait. So a thread that drops a task holds no queue
+//! lock and no reservation, and no second task that it must drop. It holds no permit, except the permits of a future that it
+//! drops.
 //!
 //! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. The thread
 //!   itself drops nothing.
 //! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then the
 //!   worker pops the next task. The worker also takes the job's delayed tasks out of the timer, and drops them in the same way.
-//! - `sweep-3`: Before a destructor waits, the worker injects the sweep again. Another worker then continues with the queue.
+//! - `sweep-3`: If a destructor is about to wait, the worker first injects the sweep again. Another worker then continues with
+//!   the queue.
 //!
 //! Claim: no task stays in the queue of a cancelled job. The thread that cancels the job sets the flag `Cancelled`, executes a
 //! fence, and checks the queue. A pusher pushes its task, executes a fence, and loads the flag. Because of the fences, the
@@ -17,7 +18,8 @@
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
 //!
-//! A sweep can also own tasks that `Job::clear` has taken out of a queue (module `clear`). The worker drops those tasks first.
+//! A sweep can also own tasks that `Job::clear` has taken out of a queue (module `clear`). The worker that takes the sweep
+//! drops these tasks first.
 
 use super::{child_below, drop_delegates_above, leave_gate, release, wake_if_idle};
 use crate::base::sleep::Notified;
@@ -48,7 +50,7 @@ pub fn is_dropped(job: JobPtr) -> bool {
 /// Injects a sweep, so that a worker drops the tasks in the job's queue (sweep-1). The caller must keep the job alive.
 #[cold]
 pub fn request_sweep(job: JobPtr) {
-    // The sweep has a handle of the job. A sweep is no task, so it has no busy count.
+    // The sweep keeps the job's record by a handle. A sweep is no task, so it has no busy count.
     job.busy.keep();
     let _ = job.pool().inject(task::sweep(job.opaque(), Vec::new()));
 }
@@ -108,8 +110,8 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
     }
 }
 
-/// Takes one delayed task of the job out of the pool's timer. Returns `None` if the timer has none. A delayed task has a busy
-/// count.
+/// Takes one delayed task of the job out of the pool's timer. Returns `None` if the job has no delayed task. The task has a
+/// busy count.
 fn take_delayed(job: JobPtr) -> Option<CellPtr> {
     loop {
         let key = job.extra()?.times().delayed.pop_first()?;
@@ -143,14 +145,15 @@ pub fn discard(cell: CellPtr) {
     let job = cell.job();
     match cell.mark() {
         Mark::Admitted => {
-            // The future's captures must be dropped before its permits are released.
+            // This cell belongs to a future that has its permits. Its captures must be dropped before these permits are
+            // released.
             cell.cancel();
             release(job);
             job.drop_tasks(1);
         }
         Mark::Ready => {
-            // A destructor of the captures may wait for a task that needs room at these gates. So this thread cancels the
-            // reservations first.
+            // A destructor of the captures can wait for a task that needs room at the gates of this job. So this thread first
+            // cancels the reservations at these gates.
             job.gates().for_each(leave_gate);
             drop_task(cell);
         }

@@ -11,12 +11,13 @@ use crate::job::record::JobPtr;
 #[must_use]
 #[derive(PartialEq, Eq)]
 pub enum Dropped {
-    /// No task was dropped: there was none to drop, or another thread has the queue lock. That thread sees the pending bit, and
+    /// No task was dropped. Either there was none to drop, or another thread has the queue lock, sees the pending bit, and
     /// drops the tasks.
     None,
     /// At least one task was dropped.
     Some,
-    /// A push was unfinished: further tasks that must be dropped may lie behind it. Tasks before it may have been dropped.
+    /// A push was unfinished: behind it can lie further tasks that must be dropped. Tasks before the unfinished push might have
+    /// been dropped.
     NotYet,
 }
 
@@ -41,7 +42,7 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
 }
 
 /// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. After the return each moved
-/// task has a busy count. Returns false if a push was unfinished: further cancelled tasks may lie behind it.
+/// task has a busy count. Returns false if a push was unfinished: further cancelled tasks can lie behind it.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,
@@ -68,7 +69,7 @@ pub fn drop_taken(line: JobPtr, taken: Vec<CellPtr>) {
     }
     for cell in taken {
         if cell.job() == line {
-            // The handle has dropped the task's captures. Only the cell is left.
+            // The handle has dropped the task's captures, so only the cell must be freed.
             drop_task(cell);
         } else {
             inject_to_drop(cell, line);
@@ -89,7 +90,7 @@ pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));
         if outer.counts_weights() {
-            // The first task in the queue may be a cancelled heavy task. The weight of a cancelled task always fits. So this
+            // The first task in the queue might be a cancelled heavy task. The weight of a cancelled task always fits. So this
             // check of the queue admits that task, and a worker drops it.
             look(outer);
         }
@@ -102,8 +103,8 @@ pub fn drop_delegates_in(gate: JobPtr) {
     drop_delegates_at(gate, || is_stuck(gate));
     let mut below = family::gates_in(gate);
     while let Some(inner) = below.pop() {
-        // The word of `gate` is checked first, because this check usually suffices. `is_stuck` walks over all ancestors of
-        // `inner`.
+        // The closure first checks the word of `gate`, which usually suffices. `is_stuck` is slower, because it walks over all
+        // ancestors of `inner`.
         drop_delegates_at(inner.ptr(), || {
             gate.permits.load().is_stopped() || is_stuck(inner.ptr())
         });
@@ -112,7 +113,7 @@ pub fn drop_delegates_in(gate: JobPtr) {
 }
 
 fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
-    // After a delegate was taken out of the queue, its child is allowed to put another task into the queue. That task may be
+    // After a delegate was taken out of the queue, its child is allowed to put another task into the queue. That task might be
     // cancelled, too, so this thread tries again.
     while is_stuck() {
         match drop_gone(gate, |cell| cell.job() != gate) {
@@ -123,8 +124,8 @@ fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
     }
 }
 
-/// Takes those tasks of the job that their handles have cancelled out of the job's queue, and drops them. Does the same with
-/// waiters of the job that do not wait any more.
+/// Drops the tasks in the job's queue that belong to this job and were cancelled by their handles. Also drops the cells of
+/// those waiters of the job that do not wait any more.
 pub fn tidy_queue(job: JobPtr) {
     let _ = drop_gone(job, |cell| cell.job() == job);
 }

@@ -1,7 +1,7 @@
 //! Pushes a task together with its permits, for jobs with a capacity of 0.
 //!
-//! A push into a job with a capacity of 0 must find free permits. The pusher first acquires the permits of the task, as a
-//! caller of `acquire` does, and then pushes the task.
+//! A push into a job with a capacity of 0 succeeds only if permits are free. The pusher first acquires the task's permits
+//! (module `acquire`), and then pushes the task together with these permits.
 //!
 //! - `hand-1`: The pusher gets the task's permits of each gate, one busy count and one flight, from
 //!   [`acquire`](super::acquire).
@@ -10,7 +10,8 @@
 //! - `hand-3`: The worker that takes the task from the injector checks the word of each gate. If the job or an ancestor was
 //!   cancelled meanwhile, the worker drops the task. If a gate is held, held off or over its limit, the task must not start.
 //! - `hand-4`: If the task must not start, the worker puts it at the front of the job's queue. Then the worker releases the
-//!   permits and checks the queue (`release-1` to `release-3` of `gate`), and so finds the task.
+//!   permits and checks the queue, as any thread that makes room (module `gate`). So the task starts as soon as the gates allow
+//!   it.
 
 use super::{Start, discard, drop_late, give_back, hold, is_dropped, rated, release};
 use crate::base::task::{CellPtr, Mark};
@@ -23,14 +24,14 @@ use std::mem::ManuallyDrop;
 /// permits back.
 #[derive(Debug)]
 pub struct Handed {
-    /// The job of the task. The busy count of the permits keeps the job's record.
+    /// The job of the task. The busy count that belongs to the permits keeps the job's record.
     job: JobPtr,
     /// The number by which the timeline identifies these permits.
     number: Number,
 }
 
 impl Handed {
-    /// Receives the caller's permits of each gate of the job, with one busy count and one flight (`hand-1`).
+    /// Makes a value that owns the caller's permits of each gate of `job`, one busy count and one flight (`hand-1`).
     pub fn new(job: JobPtr, number: Number) -> Self {
         Self { job, number }
     }
@@ -77,12 +78,12 @@ pub(super) fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Returns true if a task of `job`, which already has its permits of `gate`, may begin.
+/// Returns true if a task of `job`, which already has its permits of `gate`, is allowed to begin.
 fn may_begin(gate: JobPtr, job: JobPtr) -> bool {
     let word = gate.permits.load();
-    // A task whose weight exceeds the limit may run alone.
+    // A task whose weight exceeds the limit is allowed to run alone.
     let runs_alone = !word.is_held() && word.running() == gate.permits_for(job);
-    // A rate may have set the flag `HeldOff`, although the pusher has taken this task's tokens already. So this function checks
-    // the time of the hold-off instead of the flag.
+    // A rate might have set the flag `HeldOff`, although the pusher has taken this task's tokens already. So this function
+    // checks the time of the hold-off instead of the flag.
     (word.is_settled() || runs_alone) && hold::held_until(gate).is_none()
 }

@@ -7,19 +7,20 @@
 //! - `off-2`: The thread sets the flag `HeldOff`, and advances the epoch. So a worker with a lease of the job checks the flag
 //!   before its next task.
 //!
-//! The thread that fires the entry opens the job:
+//! A thread that fires the timer's entry of a job that is held off opens the job:
 //! - `open-1`: Under the lock of the job's times, the thread computes the time until which the job must stay held off. If that
 //!   time is still to come, the thread arms the timer again and stops. Otherwise the thread clears the flag `HeldOff`.
 //! - `open-2`: The thread executes a full fence.
 //! - `open-3`: The thread checks the job's queue, and admits tasks from it.
 //!
-//! Claim: each task that waits because of the flag is admitted when the job is opened. The flag and the entry change under one
-//! lock, so an entry is armed whenever the flag is set. A pusher pushes its task, and then loads the word (`push-2` to `push-4`
-//! of `gate`). Because of the fences, the pusher sees the flag cleared, and admits the task. Or the opening thread sees the
-//! task in the queue, and admits it (`open-3`).
+//! Claim: each task that waits because of the flag `HeldOff` is admitted when the job is opened. The flag and the timer's entry
+//! change under one lock, so an entry is armed whenever the flag is set. A pusher pushes its task, and then loads the word
+//! (`push-2` to `push-4` of `gate`). The opening thread clears the flag, and then checks the queue (`open-1` to `open-3`).
+//! Because of their fences, the pusher sees the flag cleared, or the opening thread sees the task. In both cases the task is
+//! admitted.
 //!
-//! Claim: no task starts too early. An entry can fire before the time until which the job is held off, because a later call of
-//! `hold_off` can extend that time. So the opening thread reads this time again when the entry fires (`open-1`).
+//! Claim: no task starts before the time until which its job is held off. A later call of `hold_off` can extend this time, so
+//! that the timer's entry fires before it. So the opening thread reads this time again when the entry fires (`open-1`).
 
 use super::{drop_delegates_in, drop_late, look};
 use crate::base::timer::{Key, NotArmed};

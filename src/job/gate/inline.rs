@@ -2,7 +2,7 @@
 //!
 //! A gate that both the joining and the joined task must pass is a *common gate*. The joined task uses the joining task's
 //! permit of each common gate, so no word of a common gate changes. The joining thread acquires a permit of each other gate of
-//! the joined task, as a caller of `acquire` does.
+//! the joined task, without a reservation.
 //!
 //! Claim: at a limit of 1 the joined task overtakes no earlier task of its job (`serial_in_order`). There are two cases:
 //! - The joining thread finds the job's queue empty. So the joined task has left the queue, after all tasks that were pushed
@@ -10,13 +10,12 @@
 //! - The joined task is the first in the job's queue. The joining thread runs it only if no task of the job is ready. So all
 //!   earlier tasks have started.
 //!
-//! `Job::clear` also removes tasks from a queue, and sets a bit of each removed task (`clear-1`). No join runs a task with this
-//! bit inline.
+//! A task that `Job::clear` has removed from a queue has the bit CLEARED (`clear-1`). No join runs a task with this bit inline.
 //!
-//! At a limit above 1 the joined task can start before ready tasks. A worker that then finds no permit for a ready task puts
-//! this task back into the queue. The thread that releases a permit admits the task again.
+//! At a limit above 1, a joined task that runs inline can start before ready tasks of its job. A worker that finds no permit
+//! for a ready task then puts this task back into the queue. The next thread that releases a permit admits this task again.
 //!
-//! If a ready task has run inline, its cell counts as a ready task until a worker takes the cell out of the deque or the
+//! If a ready task has run inline, its empty cell counts as a ready task until a worker takes the cell out of the deque or the
 //! injector. Until then, no task in the job's queue runs inline at a limit of 1.
 
 use super::acquire::release_inside;
@@ -57,8 +56,8 @@ impl Inline {
             return None;
         }
         // The busy count must be added before the permits are acquired. While this thread has the permits, another task of the
-        // job may be refused and wait in the queue, where it has no busy count. Only this thread's busy count keeps the job's
-        // record then.
+        // job can be refused, and wait in the queue without a busy count. In that case only this thread's busy count keeps the
+        // job's record.
         job.busy.add_tasks(1);
         let acquired = if job.queue().is_empty() {
             acquire_inside(job, common, false).then_some(Self { job, common, taken: None })
@@ -82,7 +81,7 @@ impl Inline {
             return None;
         }
         // The permits are acquired before the pop. So a pusher that sees the queue empty also sees the permits, and its task
-        // does not overtake this one.
+        // does not overtake the joined task.
         let popped = consumer.pop();
         let taken = match popped {
             Popped::Task(popped) if popped == cell => {
@@ -158,7 +157,8 @@ fn acquire_inside(job: JobPtr, end: Option<JobPtr>, queued: bool) -> bool {
         }
         gate.tally.note_running(word);
     }
-    // Because of the fence, a thread that pauses the common gate sees these permits, or this thread sees the pause.
+    // Because of the fence, a thread that pauses the common gate sees the permits that this thread has acquired, or this thread
+    // sees the pause.
     fence_after_rmw();
     if end.is_some_and(|common| !may_go_on(common)) {
         release_inside(job, end);

@@ -45,7 +45,7 @@ pub fn may_run_as_a_part(job: JobPtr) -> bool {
 
 /// Returns a gate at which no task of `needed` can begin while a task of `waiting` waits, because the waiting task keeps all
 /// permits of that gate. Returns `None` if there is no such gate. The caller must keep `waiting` alive. The record of `needed`
-/// may have been freed.
+/// might have been freed.
 pub fn hopeless(waiting: JobPtr, needed: OpaqueJob) -> Option<JobPtr> {
     waiting.gates().filter(|gate| gate.keeps_permits()).find(|gate| {
         let (word, weight) = (gate.permits.load(), gate.permits_for(waiting));
@@ -55,8 +55,9 @@ pub fn hopeless(waiting: JobPtr, needed: OpaqueJob) -> Option<JobPtr> {
 }
 
 /// Returns true if each task of `job` needs a permit of `gate`: `job` is below `gate`, or `job` is `gate` and is not cancelled.
-/// The tasks of a cancelled `gate` are dropped without a permit. A cancelled task of a child can lie in the queue of `gate`,
-/// and leaves this queue only when a permit of `gate` is free. The record of `job` may have been freed.
+/// Tasks of a cancelled `gate` need none, because workers drop them without a permit. Tasks of a cancelled child do need one: such
+/// a task can lie in the queue of `gate`, and leaves this queue only when a permit of `gate` is free. This function does not read
+/// the record of `job`, which might have been freed.
 fn begins_below(job: OpaqueJob, gate: JobPtr) -> bool {
     if job == gate.opaque() {
         return !is_dropped(gate);

@@ -23,15 +23,15 @@
 //!   also takes the tokens of each further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires permits without a task takes the tokens after the permits, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no token. A task needs no token if its handle has cancelled it before the worker checks the
-//! times (`rate-2`). If the handle cancels the task after this check and before the task's first instruction, the tokens stay
-//! used up.
+//! A task that has begun needs no token, and neither does a task that its handle cancels before the worker checks the times
+//! (`rate-2`). If the handle cancels the task after this check and before the task's first instruction, the tokens stay used
+//! up.
 //!
-//! A job with a rate has at most one ready task. So a gate refuses that task in `rate-2` only if the gate's times have changed
-//! since the gate admitted the task.
+//! A job with a rate has at most one ready task. So when a worker starts this task, a gate refuses it for lack of a token
+//! (`rate-2`) only if the gate's times have changed since the gate admitted the task.
 //!
-//! If the timer's thread cannot be started, no thread would clear the flag `HeldOff`. So the flag stays clear then, and the
-//! task is refused and admitted again until the rate allows its start.
+//! If the timer's thread cannot be started, no thread would clear the flag `HeldOff`. In this case a worker does not set the
+//! flag (`rate-3`). The next task is refused and admitted again until the rate allows its start.
 
 use super::hold::close_until;
 use super::{adapt, drop_late, look, weigh};
@@ -101,8 +101,8 @@ pub fn take_tokens_for(cell: CellPtr) -> bool {
     take_tokens_or_not(cell).is_ok()
 }
 
-/// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended. Does not
-/// check the rates: the further task also needs a token of each rate.
+/// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended. The further
+/// task also needs a token of each rate, which this function does not check.
 pub fn may_go_on(job: JobPtr) -> bool {
     job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate()) && !job.pool().drops()
 }
@@ -168,7 +168,8 @@ pub fn set_rates(job: JobPtr, rates: &[Rate]) {
         extra.set_gap(times.has_gap());
         if rates.is_empty() && !adapt::is_adaptive_itself(job) && !job.counts_weights() {
             job.permits.clear(Flag::Rated);
-            // No worker has a batch of a job that had a rate. So from now on pushers must check the queue themselves.
+            // While the job had a rate, no worker had a batch of its tasks. The flag `BatchOut` would tell pushers that a
+            // worker has one, so this thread clears it.
             job.permits.clear(Flag::BatchOut);
         } else {
             job.permits.set(Flag::Rated);

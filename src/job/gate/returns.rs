@@ -20,8 +20,9 @@ use crate::priority::Priority;
 use crate::sync::fence_after_rmw;
 
 /// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate below
-/// `gate`. If the child of `gate` to which the task belongs has a delegate in that queue already, pushes the task into the
-/// queue of that child instead. The same rule holds at that child, and so on down to the task's own job.
+/// `gate`. Between `gate` and the task's own job, each job can have one delegate in the queue of its parent. If the job directly
+/// below `gate` already has its delegate in the queue of `gate`, pushes the task into the queue of that job instead, if the next
+/// job down has no delegate there, and so on down to the task's own job.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
@@ -63,13 +64,13 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.busy.keep();
     let doubts = Doubts::of(cell);
     job.pool().count_refused();
-    // At each gate below `gate`, the task has its permits. This thread exchanges them for a reservation again.
+    // The task has its permits of each gate below `gate`. This thread exchanges them for a reservation again.
     let mut inner = job;
     while inner != gate {
         weigh::unstart(inner, job);
         inner = inner.parent().expect("the gate that refused is outside the job");
     }
-    // At each ancestor of `gate`, the task has a reservation. This thread cancels the reservation.
+    // The task has a reservation at each ancestor of `gate`. This thread cancels these reservations.
     let mut outside = gate.parent();
     while let Some(outer) = outside {
         leave_gate(outer);
@@ -118,9 +119,9 @@ impl Doubts {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it may have been cancelled by now, and if no worker takes tasks out of the queue of `line`, where the
-    /// task is. `job` is the task's job. The caller must have executed a full fence after the push. So a thread that cancels
-    /// the task later finds it in the queue.
+    /// Drops the task if it might have been cancelled by now, and if no worker takes tasks out of the queue of `line`, where
+    /// the task is. `job` is the task's job. The caller must have executed a full fence after the push. So a thread that
+    /// cancels the task later finds it in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {

@@ -1,7 +1,7 @@
 //! Starts tasks at gates that count weights: a task takes as many permits of such a gate as it weighs.
 //!
-//! A gate that counts weights always has the flag `Rated`. So at most one task is ready at the gate. While that task is ready,
-//! the gate admits no other task, so the word need not count the ready task's weight.
+//! A gate that counts weights always has the flag `Rated`, as a gate with a rate has. This flag allows one ready task at a time:
+//! while a task is ready, the gate admits no other task. So the word need not count the ready task's weight.
 //!
 //! A task passes a gate that counts weights in these steps:
 //! - `weigh-1`: A thread that admits tasks first checks whether the weight of the first task in the queue fits. The thread owns
@@ -15,24 +15,29 @@
 //! A weight fits if the weight and the permits held are together within the limit, or if no permit is held. So a task whose
 //! weight exceeds the limit runs alone, and does not wait for ever.
 //!
-//! No heavy task waits for long while its weight fits. A thread that has released permits of the gate tries to get the lock of
-//! the gate's queue. If the thread gets the lock, it checks the weight. Otherwise it sets the pending bit, and the lock's owner
-//! checks the weight again, with a word that shows the released permits. While another task of the gate is ready, the heavy task
-//! waits. The worker that starts the ready task, or puts it back, then checks the queue again.
+//! No heavy task waits for long while its weight fits. A thread that has released permits of a gate tries to get the lock of
+//! the gate's queue. If the thread gets the lock, it checks the weight of the first task. Otherwise it sets the pending bit,
+//! and the lock's owner checks that weight again, with a word that shows the released permits.
 //!
-//! No heavy task starves. While a heavy task is first in the queue and does not fit, the gate admits no task. Only tasks
-//! of three kinds use permits of the gate meanwhile:
+//! While another task of a gate is ready, a heavy task in the gate's queue waits although its weight might fit. The worker that
+//! starts the ready task, or puts it back, then checks the queue again.
+//!
+//! No heavy task starves. While a heavy task is first in a gate's queue and does not fit, the gate admits no task. Only these
+//! tasks use permits of the gate meanwhile:
 //! - tasks that a worker runs to the end of its turn, under permits that the worker has already;
 //! - tasks that have waited in `join`, `wait` or `scope`, and re-acquire their permits;
 //! - woken futures that re-acquire their permits.
 //!
-//! All tasks that use permits meanwhile end: a turn has a bounded number of tasks, and a task that re-acquires its permits has
-//! begun before. So the number of held permits falls until the heavy task's weight fits.
+//! The tasks that use permits of a gate while a heavy task is first in its queue all end: a turn has a bounded number of tasks,
+//! and a task that re-acquires its permits has begun before. So the number of held permits falls until the heavy task's weight
+//! fits.
 //!
-//! A heavy task that is first in the queue may be taken out without a start: `Job::clear` removes it, or it is a waiter that
-//! does not wait any more. The thread that removes the task's cell checks the queue, because the next task may fit. A thread
-//! that cancels a task by its handle must not use the job, whose record may have been freed. So the cancelled task stays first
-//! until a thread checks the queue. That thread admits the cancelled task, whose weight always fits, and a worker drops it.
+//! A heavy task that is first in a queue can leave the queue without a start: `Job::clear` removes it, or it is a waiter that
+//! does not wait any more. The thread that removes the cell then checks the queue, because the next task might fit.
+//!
+//! A thread that cancels a heavy task by its handle does not check the queue, because the job's record might have been freed.
+//! So the cancelled task stays first until a thread checks the queue. That thread admits the cancelled task, whose weight
+//! always fits, and a worker drops it.
 
 use super::{discard, is_dropped, look, settle};
 use crate::base::parking::parking_lot;
@@ -50,10 +55,10 @@ pub(super) fn first_fits(gate: JobPtr, consumer: &Consumer<'_>) -> bool {
     if !gate.counts_weights() {
         return true;
     }
-    // The queue is empty, or an unfinished push hides the first task. In both cases the caller's pop finds no task.
+    // The queue is empty, or the push of its first task is unfinished. In both cases the caller's pop finds no task.
     let Some(cell) = consumer.first() else { return true };
     let weight = cell.job().weight();
-    // A worker drops a cancelled task instead of starting it.
+    // The weight of a cancelled task always fits, because a worker drops the task instead of starting it.
     gate.permits.load().fits(weight) || cell.is_gone() || is_dropped(cell.job())
 }
 
@@ -71,7 +76,7 @@ pub(super) fn drop_refused(cell: CellPtr, refused: JobPtr) {
 }
 
 /// Exchanges the permits of `gate` that a task of `job` has for a reservation. Then wakes tasks that wait to re-acquire permits
-/// of `gate`, because there may be no later release that wakes them. Call it after a gate has refused the task.
+/// of `gate`, because there might be no later release that wakes them. Call it after a gate has refused the task.
 #[cold]
 pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     let word = gate.permits.unstart(gate.permits_for(job));
@@ -82,7 +87,7 @@ pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
 }
 
 /// Checks the queue of `job` and of each ancestor, if that job counts weights. Call it after a task was taken out of such a
-/// queue without a start: the next task may weigh less, and fit.
+/// queue without a start: the next task might weigh less, and fit.
 #[cold]
 pub fn look_behind_a_weight(job: JobPtr) {
     for gate in job.gates().filter(|gate| gate.counts_weights()) {
@@ -126,7 +131,7 @@ pub(super) fn release_rest(gate: JobPtr, job: JobPtr, mut word: Snapshot) -> Sna
 }
 
 /// Wakes one task that waits to re-acquire its permit of `gate`. If `gate` counts weights, wakes all such tasks: if the first
-/// of them needs more permits than are free, a later one may need fewer.
+/// of them needs more permits than are free, a later one might need fewer.
 pub fn wake_reclaimers(gate: JobPtr) {
     if gate.counts_weights() {
         parking_lot().wake(gate.permit_key());

@@ -91,7 +91,7 @@ impl<'a> Consumer<'a> {
             departures.head.store(next, Ordering::Relaxed);
             return self.counted(first);
         }
-        // The head must be cleared before the tail. Once the tail is null, a pusher may set the head.
+        // This store must come before the change of the tail: once the tail is null, a pusher can set the head.
         // Ordering: Relaxed; the exchange below publishes it to that pusher.
         departures.head.store(ptr::null_mut(), Ordering::Relaxed);
         // Ordering: AcqRel; pairs with `is_empty`. A thread that sees the list empty sees this task's reservation.
@@ -111,7 +111,8 @@ impl<'a> Consumer<'a> {
     }
 
     /// Calls `look` with each task in the queue. The tasks stay in the queue: a thread that has released a permit must not see
-    /// the queue empty, even for a moment. Returns `None` if an unfinished push hides some of the tasks.
+    /// the queue empty, even for a moment. Returns `None` if tasks lie behind an unfinished push, where this call cannot see
+    /// them.
     pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
         let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer removes cells, so a linked cell stays.
@@ -133,7 +134,7 @@ impl<'a> Consumer<'a> {
 
     /// Moves each task for which `gone` returns true from the queue to `taken`. The other tasks keep their places, and no
     /// thread sees the queue empty while a task is in it. Returns false if a push is unfinished. In that case tasks behind this
-    /// push stay in the queue, and the task before this push may stay even if `gone` returns true for it.
+    /// push stay in the queue, and the task before this push can stay even if `gone` returns true for it.
     pub fn take_out(
         &mut self,
         mut gone: impl FnMut(CellPtr) -> bool,

@@ -5,10 +5,10 @@
 //!
 //! - `class-1`: The thread that makes a job of the class `High` or `Low` sets the pool's flag `has_classes`, before the job has
 //!   a task.
-//! - `class-2`: A thread that admits a task of such a job pushes the task into the injector of the job's class (`wake-1` of
-//!   `sleep`). Then the thread wakes a worker if none is searching (`wake-2` to `wake-4`).
-//! - `class-3`: A worker that is about to park loads the flag in its final check (`sleep-3` of `sleep`). If the flag is set,
-//!   the worker also checks the injectors of the classes `High` and `Low`.
+//! - `class-2`: A thread that admits a task of the class `High` or `Low` pushes the task into the injector of this class
+//!   (`wake-1` of `sleep`). Then the thread wakes a worker if none is searching (`wake-2` to `wake-4`).
+//! - `class-3`: A worker that is about to park loads the flag `has_classes` in its final check (`sleep-3` of `sleep`). If the
+//!   flag is set, the worker also checks the injectors of the classes `High` and `Low`.
 //!
 //! Claim: no worker stays parked while a task of the class `High` or `Low` lies in its injector and no worker is searching. The
 //! pusher executes a fence after its push (`wake-2`), and the worker executes a fence before its final check (`sleep-2`). So

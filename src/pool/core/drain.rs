@@ -26,8 +26,7 @@ impl Shared {
 
     /// Makes the pool refuse pushes from threads outside the pool, from now on.
     pub fn refuse_outsiders(&self) {
-        // Ordering: Release; the flag is set before the word that ends the drain, and before the lock of the list is taken
-        // (end-1 of `list_if_held`).
+        // Ordering: Release; the word that ends the drain and the lock of the list of held jobs come later (`drain-1` of `control`).
         self.notice.draining.store(true, Ordering::Release);
         full_fence();
         self.blocked_pushers.wake();
@@ -72,7 +71,7 @@ impl Shared {
     /// two numbers are exact while no task starts, ends or begins to wait.
     pub fn unfinished(&self) -> Unfinished {
         let on_seats = self.seats.iter().filter(|seat| seat.running_job() != 0).count();
-        // A thread that has lent its seat runs a task, which waits. So each such thread counts as one running task.
+        // Each thread that has lent its seat has a task that waits, which counts as one running task.
         let running = on_seats + self.sleep.away();
         Unfinished { running, pending: self.flights() as usize }
     }

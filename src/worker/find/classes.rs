@@ -5,9 +5,10 @@
 //! other classes lie only in the injector of their class. So in no deque does a task of a higher class wait behind a task of a
 //! lower class.
 //!
-//! A worker takes one task at a time out of the injector of a class. If the worker passes over the task, the task goes back
-//! into the injector. Between the two steps the task is in no queue. Another worker that makes its final check before it parks
-//! (`sleep-3`) then misses the task. So the worker that has passed over a task notifies afterwards.
+//! A worker takes one task at a time out of the injector of a class. If the task belongs to the job that had the class's last
+//! turn, the worker puts the task back and takes the next one. While the worker has the task, the task is in no queue. Another
+//! worker that makes its final check before it parks (`sleep-3`) then misses the task. So the worker that has put the task back
+//! notifies afterwards.
 
 use super::{OWN_PASSED, steal_one};
 use crate::base::task::CellPtr;

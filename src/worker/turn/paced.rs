@@ -1,15 +1,16 @@
 //! A *paced* turn: a turn with a job that has a rate or an adaptive limit, or counts weights, or has such an ancestor.
 //!
-//! Paced turns have code of their own, so that turns with other jobs spend no time on rates and samples. Before each task but
-//! the first, the worker does these steps:
+//! Paced turns have code of their own, so that turns with other jobs spend no time on rates and samples. In a paced turn, the
+//! worker does these steps before each task but the first:
 //! - `pace-1`: The worker checks the words of the job and of each ancestor, pops a task, and checks the words again. If one of
-//!   these jobs is held off, the turn ends, and a popped task goes back to the front of the queue. The first check leaves the
-//!   queue alone when the tokens are used up. The second one finds a pause before the push of the popped task. The worker makes
-//!   it after each pop, because the lease of a paced turn has an old epoch. That epoch must stay old: some changes of the words
-//!   advance no epoch.
-//! - `pace-2`: The worker takes a token of each rate for the task (`rate-2`, `rate-3`). If a rate has no token, the task goes
-//!   back to the front of the queue, and the turn ends. At the end of the turn the worker releases its permit, and checks the
-//!   queue.
+//!   the words allows no further task now, the turn ends, and a popped task goes back to the front of the queue.
+//! - `pace-2`: The worker takes a token of each rate for the task (as in `rate-2` and `rate-3` of module `rated`). If a rate
+//!   has no token, the task goes back to the front of the queue, and the turn ends. At the end of the turn the worker releases
+//!   its permit, and checks the queue.
+//!
+//! The worker checks the words both before and after a pop (`pace-1`). The check before the pop leaves the queue alone when the
+//! tokens are used up. The check after the pop finds a pause that came before the push of the popped task. The lease of a paced
+//! turn has an old epoch, so that the worker makes this check after each pop: some changes of the words advance no epoch.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;

@@ -5,9 +5,9 @@ use crate::api::timeline::picture::{Slice, What};
 /// The greatest number of lanes of one job that show queued tasks.
 const LANES: usize = 40;
 
-/// Places the tasks in lanes. Each task is a list of indices into `slices`. If `LANES` lanes are taken when a task is
-/// queued, the task's queued slice is left out. Such a task gets a lane at its start. Returns the lanes, and the number
-/// of queued slices left out.
+/// Places the tasks in lanes. Each task is a list of indices into `slices`. If `LANES` lanes are taken when a task is queued,
+/// the task's queued slice is left out, and the task gets a lane at its start. Returns the lanes, and the number of queued
+/// slices left out.
 pub fn place(slices: &[Slice], mut tasks: Vec<Vec<usize>>) -> (Vec<Vec<Slice>>, u64) {
     let begin = |task: &Vec<usize>| slices[task[0]].from;
     tasks.sort_by_key(begin);
@@ -33,8 +33,8 @@ struct Lanes<'a> {
 }
 
 impl Lanes<'_> {
-    /// Adds a task to the first lane that is free when the task begins. If no lane is free, adds the task to a new
-    /// lane. If no lane is free and there are `most` lanes already, returns the task.
+    /// Adds a task to the first lane that is free when the task begins. If no lane is free, adds the task to a new lane. But if
+    /// there are `most` lanes already, returns the task.
     fn add(&mut self, task: Vec<usize>, most: usize) -> Option<Vec<usize>> {
         let begin = self.slices[task[0]].from;
         let ends = |lane: &Vec<Slice>| lane.last().is_none_or(|last| last.to <= begin);

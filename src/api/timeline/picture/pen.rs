@@ -6,7 +6,7 @@ use crate::base::log::{Event, How, Info, Kind, Record, Why};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-/// A task whose end is not among the events drawn so far.
+/// An *open* task: its end is not among the events drawn so far.
 struct Open {
     track: u32,
     /// The address of the task's cell.
@@ -32,9 +32,9 @@ pub struct Pen<'a> {
     over: BTreeMap<u32, Vec<Vec<usize>>>,
     tasks: u64,
     flows: u64,
-    /// For each event that ended a slice, the index of that slice.
+    /// The indices of slices, by the id of the event that ended the slice.
     ends: HashMap<u64, usize>,
-    /// For each event that ended no slice and might have let a task start, a sentence that says what happened.
+    /// Sentences about events that ended no slice but can have let a task start, by the id of the event.
     acts: HashMap<u64, String>,
     figures: BTreeMap<u32, Vec<Figures>>,
     parked: Vec<Vec<Slice>>,
@@ -119,12 +119,12 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Ends the task of an `Ended` event: a task that has started, or one that was dropped.
+    /// Ends the task of an `Ended` event. The task has started, or was dropped before its start.
     fn over(&mut self, id: u64, at: u64, key: Option<Key>, how: How, event: &Event) {
         let last = key.and_then(|key| self.last(key));
         match last.filter(|last| self.slices[*last].what != What::Queued) {
             Some(last) => _ = self.ends.insert(id, last),
-            // Either the start was not recorded, or the task ended while it was queued.
+            // The task is not known as started: either its start was not recorded, or the task ended while it was queued.
             None => {
                 _ = self.acts.insert(id, format!("a task of {} ended", self.name(event.track)));
             }
@@ -139,8 +139,8 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Stores a sentence about a change of a job: the job's new limit, or the end of the job's hold-off. If this change
-    /// lets a task start, `start` shows the sentence as the reason.
+    /// Stores a sentence about a change of a job: its new limit, or the end of its hold-off. If the change lets a task start,
+    /// `start` shows the sentence as the reason.
     fn act(&mut self, id: u64, kind: Kind, event: &Event) {
         match kind {
             Kind::Changed => {
@@ -225,7 +225,7 @@ impl<'a> Pen<'a> {
         self.slices.push(Slice { name, why, ..slice(what, at, self.length, open.number) });
     }
 
-    /// Adds the task with this key if it is not among the open tasks: its push was not recorded. Returns true if the
+    /// Adds the task with this key to the open tasks if it is not among them: its push was not recorded. Returns true if the
     /// task was added.
     fn begin_if_new(&mut self, at: u64, key: Key, event: &Event) -> bool {
         let is_new = !self.open.contains_key(&key);
@@ -246,7 +246,8 @@ impl<'a> Pen<'a> {
         self.open.get(&key)?.slices.last().copied()
     }
 
-    /// Notes that the event `id` ended the last but one slice of the task with this key.
+    /// Notes that the event `id` ended the last but one slice of the task with this key. A flow can then begin at the end of
+    /// that slice.
     fn ended_with(&mut self, id: u64, key: Key) {
         let before = self.open.get(&key).and_then(|open| open.slices.iter().nth_back(1).copied());
         if let Some(before) = before {
@@ -265,8 +266,8 @@ impl<'a> Pen<'a> {
         self.add(at, key, what, why);
     }
 
-    /// Gives a future whose poll has ended the key of a pending future, and returns this key. Returns `None` if another
-    /// worker has begun the next poll before this event.
+    /// Gives a future whose poll has ended the key of a pending future, and returns this key. If another worker has begun the
+    /// next poll before this event, the future keeps its key, and the function returns `None`.
     fn leave(&mut self, key: Key, event: &Event) -> Option<Key> {
         let cell = Key::Cell(event.task);
         if key != cell && self.open.contains_key(&key) {
@@ -288,8 +289,7 @@ impl<'a> Pen<'a> {
         if !self.open.contains_key(&key)
             && let Some(polled) = self.started_with(event.task)
         {
-            // The future was woken before its last poll ended. So the event that ends the last poll comes after this
-            // start.
+            // The future was woken before its last poll ended, so the event that ends the last poll comes after this event.
             self.rename(polled, key);
         }
         let is_new = self.begin_if_new(at, key, event);
@@ -314,7 +314,7 @@ impl<'a> Pen<'a> {
         self.turn(at, key, event, What::Running, "has not ended");
         self.rename(key, Key::started(id, event.task));
         let running = self.slices.last_mut().expect("it was added just now");
-        // A permit without a task has an odd number, and no worker runs it.
+        // A permit without a task, which has an odd number, is run by no worker.
         let worker =
             Some(event.seat).filter(|seat| *seat < u16::MAX && event.task.is_multiple_of(2));
         (running.waited, running.worker) = (waited, worker);
@@ -334,7 +334,7 @@ impl<'a> Pen<'a> {
         self.over.entry(open.track).or_default().push(open.slices);
     }
 
-    /// Ends all open tasks, and returns the picture.
+    /// Ends the slices of all tasks that have not ended at the last event, and returns the picture.
     pub fn finish(mut self, record: &Record) -> Picture {
         for open in std::mem::take(&mut self.open).into_values() {
             let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
@@ -346,7 +346,7 @@ impl<'a> Pen<'a> {
         let tracks = self.figures.keys().chain(self.over.keys());
         let mut tracks: std::collections::BTreeSet<u32> =
             tracks.copied().filter(|track| *track > 0).collect();
-        // A parent has a row even if no event of its own was recorded.
+        // A parent gets a row even if none of its own events was recorded.
         let parent_of = |track: &u32| self.jobs.get(track).map(|info| info.parent);
         for track in tracks.clone() {
             let mut outer = parent_of(&track);
@@ -374,7 +374,7 @@ impl<'a> Pen<'a> {
 /// The reason shown for a running slice that ended because its task began to wait without a permit.
 const WAITED: &str = "began to wait";
 
-/// Returns the reason for which the permit of a slice was released, in words.
+/// Returns why the permit was released at the end of a slice, in words.
 fn left(slice: &Slice) -> &'static str {
     if slice.why == WAITED { "released its permit to wait" } else { "ended" }
 }
