@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, Once};
 
 use common::{LONG, pool, unwind, with_workers, within};
-use tollgate::{Retry, TaskId, current_task_id};
+use tollgate::Retry;
+#[cfg(feature = "futures")]
+use tollgate::{TaskId, current_task_id};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};

@@ -1,5 +1,8 @@
 //! Which event is the cause of a start: a flow leads from a slice only if the end of that slice has released the permit.
 
+use std::thread;
+
+use crate::common::event::{Gauge, Latch, stay};
 use crate::common::{LONG, pool, unwind, within};
 use crate::{check, read};
 #[cfg(feature = "futures")]
@@ -97,7 +100,7 @@ fn a_future_that_is_dropped_is_cancelled() {
                 std::future::pending::<()>().await;
             });
             while way != "poll" && search.explain_task(&task).first() != &Reason::Pending {
-                std::thread::yield_now();
+                thread::yield_now();
             }
             match way {
                 "handle" => assert!(task.cancel()),
@@ -163,5 +166,64 @@ fn a_task_that_drops_a_future_ends_as_a_task() {
         search.execute(move || drop(closed.spawn_future(async {})));
         search.wait();
         assert_eq!(read(&pool).slice("job \"search\"", 1, "running").says("why"), "ended");
+    });
+}
+
+/// A push into a job with a capacity of 0 first acquires the permits of its task. The permits have a slice of their own, which ends
+/// at the push.
+#[test]
+fn a_task_that_is_handed_over_comes_after_its_permits() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let search = pool.job_builder().name("search").limit(1).capacity(0).build();
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        search.execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        thread::scope(|s| {
+            s.spawn(|| search.execute(|| ()));
+            while search.stats().backlog == 0 {
+                thread::yield_now();
+            }
+            latch.open();
+        });
+        search.wait();
+        let trace = read(&pool);
+        check(&trace);
+        let slice = |task, name| trace.slice("job \"search\"", task, name);
+        for (permits, task) in [(1, 2), (3, 4)] {
+            assert_eq!(slice(permits, "running").says("why"), "ended");
+            assert!(slice(permits, "running").to <= slice(task, "queued").from, "{trace:#?}");
+            assert_eq!(slice(task, "queued").says("why"), "nothing held it: a worker took it");
+            assert!(slice(task, "running").last_of_flows.is_empty(), "{trace:#?}");
+        }
+        let why = "job \"search\" ran 1 of at most 1, until task 2 ended";
+        assert_eq!(slice(3, "queued").says("why"), why);
+        assert_eq!(slice(3, "running").last_of_flows, slice(2, "running").flows);
+        assert_eq!(slice(2, "running").flows.len(), 1);
+    });
+}
+
+/// The task has its permits, and the pause comes before a worker takes the task.
+#[test]
+fn a_task_that_is_handed_over_to_a_paused_job_says_so() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        pool.job(1).execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        let search = pool.job_builder().name("search").limit(1).capacity(0).build();
+        search.execute(|| ());
+        search.pause();
+        latch.open();
+        while pool.stats().refused == 0 {
+            thread::yield_now();
+        }
+        search.resume();
+        search.wait();
+        let trace = read(&pool);
+        let why = "job \"search\" was paused, until job \"search\" had a limit of 1 or was resumed";
+        assert_eq!(trace.slice("job \"search\"", 2, "queued").says("why"), why);
     });
 }

@@ -302,6 +302,28 @@ fn a_worker_with_nothing_to_do_is_parked() {
 }
 
 #[test]
+fn a_parked_worker_that_is_woken_is_not_parked_while_a_task_runs() {
+    within(LONG, || {
+        let pool = pool(1);
+        pool.timeline().start();
+        let job = pool.job_builder().name("search").limit(1).build();
+        for _ in 0..3 {
+            job.spawn(|| ()).join().unwrap();
+            common::until_parked(&pool, 1);
+        }
+        let trace = read(&pool);
+        check(&trace);
+        let parked = trace.own("worker 0");
+        assert!(parked.len() >= 3, "{parked:#?}");
+        for task in 1..=3 {
+            let ran = trace.slice("job \"search\"", task, "running");
+            let apart = |slice: &&Slice| slice.to <= ran.from || ran.to <= slice.from;
+            assert!(parked.iter().all(apart), "{ran:?} {parked:#?}");
+        }
+    });
+}
+
+#[test]
 fn a_trace_can_be_written_while_tasks_run_and_after_the_end() {
     with_workers(|pool, _| {
         pool.timeline().start_with(1_000);

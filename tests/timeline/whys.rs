@@ -1,5 +1,6 @@
 //! Why a task waited, and how it ended, in words.
 
+#[cfg(feature = "futures")]
 use std::sync::mpsc;
 use std::thread;
 
