@@ -224,8 +224,8 @@ impl ManualClock {
         self.pools().push(pool);
     }
 
-    /// Removes `pool` from the list of this clock's pools if the pool's last worker has ended. Does nothing before: even after
-    /// the `Pool` is dropped, its drain may wait for times of this clock.
+    /// Removes `pool` from the list of this clock's pools if the pool's last worker has ended. Otherwise does nothing,
+    /// because the pool's drain might still wait for times of this clock, even after the `Pool` was dropped.
     pub(crate) fn leave_if_ended(&self, pool: PoolPtr) {
         if !pool.shared().has_ended() {
             return;

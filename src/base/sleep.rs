@@ -83,7 +83,7 @@ struct Parker {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notified {
-    /// The thread must do nothing: a worker that is awake will find the task.
+    /// The thread has nothing more to do: a worker that is awake will find the task.
     Fine,
     /// The workers have ended. The thread must cancel the tasks in the injector.
     TooLate,
@@ -221,8 +221,9 @@ impl Sleep {
         }
     }
 
-    /// Ends the drain if every worker is parked and nothing is left to wait for. The caller must hold the lock of `list`.
-    /// `word` is the present value of the word.
+    /// Ends the drain if every worker is parked and the drain need not wait for anything. `list` is the list of parked
+    /// workers, whose lock the caller must hold. `word` is the present value of the word. `busy` must return true while a
+    /// drain has something to wait for.
     fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
         // Ordering: Relaxed; changed under the lock, which the caller holds.
         let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
@@ -297,8 +298,8 @@ impl Sleep {
         }
     }
 
-    /// Subtracts one outstanding task or call, and ends the drain if nothing else is left to wait for. `busy` must return true
-    /// while a drain has something to wait for.
+    /// Subtracts one outstanding task or call. Then ends the drain if the drain need not wait for anything. `busy` must
+    /// return true while a drain has something to wait for.
     pub fn arrive(&self, busy: impl Fn() -> bool) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;

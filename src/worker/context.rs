@@ -155,8 +155,8 @@ impl Context {
         &self.lease
     }
 
-    /// Runs `f`, which runs the task with the key `key`. `cell` is the task's cell if the task has a handle. The cell must last
-    /// until `f` has ended.
+    /// Runs `f`, which runs the task that the address `key` identifies. `cell` is the task's cell if the task has a handle.
+    /// The cell must last until `f` has ended.
     #[inline]
     pub fn as_task<R>(&self, key: usize, cell: Option<CellPtr>, f: impl FnOnce() -> R) -> R {
         let frame = Frame { key, cell, outer: self.running.get() };
@@ -168,7 +168,8 @@ impl Context {
         out
     }
 
-    /// Returns true if the task with the key `key` runs on this thread, or waits here for a task that runs inline.
+    /// Returns true if the task that the address `key` identifies runs on this thread, or waits on this thread for a task
+    /// that runs inline.
     pub fn is_running(&self, key: usize) -> bool {
         let mut frame = self.running.get();
         // SAFETY: each frame in the chain lies on this thread's stack: `as_task` removes a frame before it returns.

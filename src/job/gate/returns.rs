@@ -19,15 +19,16 @@ use crate::pool::here::Here;
 use crate::priority::Priority;
 use crate::sync::fence_after_rmw;
 
-/// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate below
-/// `gate`. Between `gate` and the task's own job, each job can have one delegate in the queue of its parent. If the job directly
-/// below `gate` already has its delegate in the queue of `gate`, pushes the task into the queue of that job instead, if the next
-/// job down has no delegate there, and so on down to the task's own job.
+/// Pushes a task that `gate` has refused into the queue of `gate`, or into the queue of a job below. The task must have a
+/// reservation at each gate below `gate`. A job can have only one delegate in its parent's queue. If the child between `gate`
+/// and the task has no delegate, the task becomes that child's delegate. Otherwise the same rule applies to the queue of that
+/// child. In the end the queue of the task's own job takes the task.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
     let job = cell.job();
-    // This handle keeps the gates alive: as soon as the task is in the queue, another thread might run it to its end.
+    // Adds a handle of the job, which keeps the records of the job and of its ancestors. As soon as the task is in the queue,
+    // another thread might run the task to its end and give up its busy count.
     job.busy.keep();
     let doubts = Doubts::of(cell);
     let mut line = gate;
@@ -47,7 +48,8 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     }
     serve_if_due(line);
     if line == job {
-        // A task in the queue of its own job has no busy count.
+        // A task in the queue of its own job has no busy count. So this thread subtracts the busy count that the task
+        // had while it was ready.
         job.drop_tasks(1);
     }
     doubts.clear(job, line);
@@ -149,7 +151,8 @@ pub fn come_back(cell: CellPtr) {
 #[cfg(feature = "futures")]
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
-    // A task of the class `High` or `Low` must not lie in a deque.
+    // A task of the class `High` or `Low` must not lie in a deque, because a worker takes the tasks of its deque as tasks of
+    // the class `Normal`.
     let has_class = pool.shared().has_classes() && cell.job().turns().priority != Priority::Normal;
     cell.set_mark(mark);
     let inside = Here::of_pool(pool, |here| match here.seat() {
