@@ -64,7 +64,8 @@ impl Shared {
 }
 
 impl PoolPtr {
-    /// Adds an entry for the time `when` to the pool's timer. Starts the timer's thread if there is none.
+    /// Adds an entry for the time `when` to the pool's timer. Starts the timer's thread if it does not run, unless the pool
+    /// has a [`ManualClock`].
     ///
     /// # Errors
     /// As [`Timer::arm`](crate::base::timer::Timer::arm).
@@ -186,7 +187,7 @@ impl ManualClock {
         self.0.hands.now()
     }
 
-    /// Moves the clock forward by `by`. Each delay, hold-off, rate interval and deadline whose time has then come takes effect.
+    /// Moves the clock forward by `by`. Then each delay, hold-off, rate interval and deadline whose time has come ends.
     ///
     /// When `advance` returns, each delayed task whose time has come is in its job's queue, and each hold-off whose end has
     /// come is over. `advance` does not wait until the tasks run.

@@ -50,19 +50,20 @@ pub enum Flag {
     /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks the queue
     /// when the batch is empty, so pushers need not check the queue.
     BatchOut = 1 << 61,
-    /// The job never counts as unlimited. The flag is set when the job or a job below gets its first future or its first permit
-    /// without a task: both hold permits without a worker, so even a limit above the number of workers can be reached. It is
-    /// also set for each job of the class `High` or `Low`, whose tasks must lie in no deque. It is never cleared.
+    /// The job never counts as unlimited. The flag is set when the job or a job below gets its first future or its first
+    /// permit without a task. Both hold permits without a worker, so they can reach even a limit above the number of workers.
+    /// The flag is also set for each job of the class `High` or `Low`, whose tasks must lie in no deque. The flag is never
+    /// cleared.
     Futures = 1 << 62,
     /// A thread or future waits until at most as many tasks of the job run as its limit allows.
     Settling = 1 << 63,
 }
 
-/// While one of these flags is set, no task of the job can start.
+/// The flags each of which keeps the job's tasks from starting.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// While one of these flags is set, no task of the job can be admitted.
+/// The flags each of which keeps the job's tasks from being admitted.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
-/// If one of these flags is set, the thread that releases a permit has a further duty.
+/// The flags each of which gives a further duty to the thread that releases a permit.
 const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
 /// One value of a job's packed word.
@@ -167,8 +168,8 @@ impl Snapshot {
         !self.has_any(NO_START) && self.fits(weight)
     }
 
-    /// Returns true if the thread that releases a permit must call `weigh::release_rest`: a task waits to re-acquire its
-    /// permits, or the job might count weights.
+    /// Returns true if a task waits to re-acquire its permits, or if the job might count weights. Then the thread that
+    /// releases a permit must call `weigh::release_rest`.
     pub const fn acts_at_release(self) -> bool {
         self.has_any(AT_RELEASE)
     }

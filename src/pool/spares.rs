@@ -132,7 +132,7 @@ impl Spares {
     }
 
     /// Counts the caller as blocked, and counts a new spare worker, which the caller must start. The number of spare workers
-    /// may exceed the pool's greatest number. The new spare worker gets the caller's seat `seat`. If `seat` is `None`, it
+    /// can exceed the pool's greatest number. The new spare worker gets the caller's seat `seat`. If `seat` is `None`, it
     /// gets an offered seat. Returns the index of the new spare worker, and the index of its seat. If `seat` is `None` and no
     /// seat is offered, counts no new spare worker and returns `None`.
     pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {

@@ -213,9 +213,9 @@ impl Context {
         Self::with(|context| _ = context.and_then(|context| context.sample.take()));
     }
 
-    /// Returns true if a task of `job` is allowed to run inline under the permits of the task that this thread runs. This is so
-    /// if both tasks are of the same job, fewer than [`DEPTH_MOST`] tasks run inline inside one another, and no gate of the job
-    /// is held or over its limit. If the job keeps its permits, its gates can also be held or over their limits.
+    /// Returns true if a task of `job` is allowed to run inline under the permits of the task that this thread runs. Both
+    /// tasks must be of the same job, and fewer than [`DEPTH_MOST`] tasks must run inline inside one another. No gate of the
+    /// job may be held or over its limit, unless the job keeps its permits.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
@@ -276,8 +276,8 @@ impl Context {
             return Err(cell);
         };
         let word = job.permits.load();
-        // The push does not check for a free permit. If all permits of an unlimited job are held, no worker is idle, and the
-        // pushed task runs later under one of these permits.
+        // The push does not check for a free permit, because an unlimited job has a permit for each worker. If all
+        // these permits are held, all workers are busy, and the pushed task runs later under one of these permits.
         let held = word.held_back() || word.has(Flag::Cancelled);
         if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);

@@ -15,12 +15,12 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// While its deque has tasks of other jobs, a worker takes the oldest task of the deque, and not the newest, once in this
-/// number of tasks.
+/// If its deque has tasks of other jobs, a worker usually takes the newest task of the deque. Once in this number of tasks it
+/// takes the oldest one.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// While all tasks in its deque seem to belong to its job, a worker takes the oldest task of the deque, and not the newest,
-/// once in this number of tasks. If tasks push further tasks from inside, the oldest task usually pushes the most. So with a
-/// smaller number the deque would grow longer.
+/// If all tasks in its deque seem to belong to its job, a worker usually takes the newest task of the deque. Once in this
+/// number of tasks it takes the oldest one. If tasks push further tasks from inside, the oldest task usually pushes the most.
+/// So with a smaller number the deque would grow longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks of a turn after which a worker adds the completed tasks to the job's tally.
 const COUNTED_EVERY: u32 = BUDGET;
@@ -103,7 +103,7 @@ impl Worker<'_> {
     }
 
     /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends. `unlimited`
-    /// must be true if the job is unlimited. When the call reads the job's word again, it updates `unlimited`.
+    /// must be true if the job is unlimited. If the call finds that this has changed, it updates `unlimited`.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();

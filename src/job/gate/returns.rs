@@ -56,8 +56,8 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     job.drop_handle();
 }
 
-/// Puts a ready task that `gate` has refused back into the queue of `gate`, or into the queue of a job below, as [`wait_at`]
-/// does. Puts the task at the front, because it was admitted before the tasks that wait in that queue.
+/// Puts a ready task that `gate` has refused back into a queue: the queue of `gate` or of a job below, by the rule of
+/// [`wait_at`]. Puts the task at the front, because it was admitted before the tasks that wait in that queue.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
@@ -66,7 +66,8 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.busy.keep();
     let doubts = Doubts::of(cell);
     job.pool().count_refused();
-    // The task has its permits of each gate below `gate`. This thread exchanges them for a reservation again.
+    // At each gate below `gate` the task has its permits. This thread exchanges them for a reservation at each of these
+    // gates.
     let mut inner = job;
     while inner != gate {
         weigh::unstart(inner, job);
@@ -115,15 +116,15 @@ struct Doubts {
 }
 
 impl Doubts {
-    /// Notes whether the task in `cell` is cancelled, and how many tasks were cancelled so far. Call it before the task is put
-    /// into a queue.
+    /// Notes whether the task in `cell` is cancelled, and the present number of cancels in all queues. Call it before the
+    /// task is put into a queue.
     fn of(cell: CellPtr) -> Self {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it might have been cancelled by now, and if no worker takes tasks out of the queue of `line`, where
-    /// the task is. `job` is the task's job. The caller must have executed a full fence after the push. So a thread that
-    /// cancels the task later finds it in the queue.
+    /// Drops the task if it might have been cancelled since it was noted, and if no worker takes tasks out of the queue of
+    /// `line`. The task must be in that queue, and `job` must be the task's job. The caller must have executed a full fence
+    /// after the push. So a thread that cancels the task later finds the task in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {
