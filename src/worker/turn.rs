@@ -340,8 +340,8 @@ impl Worker<'_> {
         }
     }
 
-    /// At the end of a turn, puts the remaining tasks of the batch back at the front of the job's queue. In a deque these tasks
-    /// would start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
+    /// At the end of a turn, puts the remaining tasks of the batch back at the front of the job's queue. If these tasks
+    /// stayed in a deque, they would start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {

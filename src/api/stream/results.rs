@@ -190,8 +190,8 @@ impl<R> Results<R> {
     }
 }
 
-/// Spins until `is_so` returns true, or until `CHECKS` checks have failed. Returns the result of the last check. Never yields
-/// to other threads: on a busy machine the thread might not run again for a long time.
+/// Spins until `is_so` returns true, or until `CHECKS` checks have failed. Returns the result of the last check. Never
+/// yields, because on a busy machine a thread that yields might not run again for a long time.
 fn spin_until(is_so: impl Fn() -> bool) -> bool {
     for check in 0..CHECKS {
         pause(check);
