@@ -52,9 +52,9 @@ impl Job {
     }
 }
 
-/// Makes a job. A child is added to the pool's table of children, a job with a limit of 0 to the list of held jobs, and a named
-/// root to the list of named jobs. The argument `extra` is the state of features that most jobs do not use. The argument
-/// `of_key` is true if the job is the job of one key of a keyed job.
+/// Makes a job. Adds a child to the pool's table of children, a job with a limit of 0 to the list of held jobs, and a named
+/// root to the list of named jobs. `extra` is the state of features that most jobs do not use. `of_key` is true if the job is
+/// the job of one key of a keyed job.
 #[inline]
 #[track_caller]
 pub fn make(

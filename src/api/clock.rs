@@ -64,7 +64,8 @@ impl Shared {
 }
 
 impl PoolPtr {
-    /// Adds an entry for the time `when` to the pool's timer. Starts the timer's thread if there is none.
+    /// Adds an entry for the time `when` to the pool's timer. Starts the timer's thread if it does not run, unless the pool
+    /// has a [`ManualClock`].
     ///
     /// # Errors
     /// As [`Timer::arm`](crate::base::timer::Timer::arm).
@@ -186,7 +187,7 @@ impl ManualClock {
         self.0.hands.now()
     }
 
-    /// Moves the clock forward by `by`. Each delay, hold-off, rate interval and deadline whose time has then come takes effect.
+    /// Moves the clock forward by `by`. Then each delay, hold-off, rate interval and deadline whose time has come ends.
     ///
     /// When `advance` returns, each delayed task whose time has come is in its job's queue, and each hold-off whose end has
     /// come is over. `advance` does not wait until the tasks run.
@@ -224,8 +225,8 @@ impl ManualClock {
         self.pools().push(pool);
     }
 
-    /// Removes `pool` from the list of this clock's pools if the pool's last worker has ended. Does nothing before: even after
-    /// the `Pool` is dropped, its drain may wait for times of this clock.
+    /// Removes `pool` from the list of this clock's pools if the pool's last worker has ended. Otherwise does nothing,
+    /// because the pool's drain might still wait for times of this clock, even after the `Pool` was dropped.
     pub(crate) fn leave_if_ended(&self, pool: PoolPtr) {
         if !pool.shared().has_ended() {
             return;

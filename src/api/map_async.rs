@@ -243,8 +243,8 @@ impl<S, F, T> MapAsync<S, F, T> {
     pub fn as_completed(self) -> MapAsyncAsCompleted<S, F, T> {
         let under_way: BTreeMap<_, _> = (0..).zip(self.under_way).collect();
         let finished = Arc::new(Finished::default());
-        // All futures under way are added to the list `finished`. So the first poll of the new stream polls each future's
-        // handle, and registers a waker there.
+        // All futures under way are added to the list `finished`. So the first poll of the new stream polls each
+        // future's handle, which registers a waker in the handle.
         finished.lock().numbers.extend(under_way.keys());
         let pulled = under_way.len() as u64;
         MapAsyncAsCompleted { pull: self.pull, under_way, pulled, finished }

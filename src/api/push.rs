@@ -26,9 +26,9 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free. Inside a task of the same
-    /// pool the push never blocks, and can exceed the capacity. A caller that is a task of another pool holds no permit while
-    /// it is blocked.
+    /// Blocks only if the job has a [`capacity`](crate::JobBuilder::capacity) and no slot is free, or a capacity of 0 and no
+    /// permit is free. Inside a task of the same pool the push never blocks, and can exceed the capacity. A caller that is a
+    /// task of another pool holds no permit while it is blocked.
     ///
     /// # Cancellation
     ///

@@ -27,10 +27,10 @@ impl Job {
     /// Returns a future that waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), and yields the
     /// slot. The slot is for one task.
     ///
-    /// The wait for a slot does not block the thread, and needs no runtime. If the job has no capacity, the future is ready at
-    /// the first poll. Threads and futures that wait for a slot are woken in the order in which they began to wait. But a
-    /// caller that asks just when a slot becomes free can get it before them. A future that the same pool runs holds no permit
-    /// while it awaits the returned future.
+    /// The wait for a slot does not block the thread, and needs no runtime. If the job has no capacity, the future is ready
+    /// at the first poll. Threads and futures that wait for a slot are woken in the order in which they began to wait. But if
+    /// a slot becomes free just when another caller asks for one, that caller can get the slot before them. A future that the
+    /// same pool runs holds no permit while it awaits the returned future.
     ///
     /// If the capacity is 0, the returned future waits for the permits of a task, not for a slot: see
     /// [`capacity`](crate::JobBuilder::capacity).
@@ -125,8 +125,8 @@ impl Job {
 pub struct Reserve<'a> {
     job: &'a Job,
     waiting: Option<Waiting>,
-    /// The future's waiter in the queue of a job with a capacity of 0. Must be dropped before `wait` ends, because the drop of
-    /// the waiter can give a permit back.
+    /// The future's waiter in the queue of a job with a capacity of 0. Must be dropped before the wait in the field `wait`
+    /// ends, because the drop of the waiter can give a permit back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
@@ -204,7 +204,8 @@ impl Reserve<'_> {
         }
     }
 
-    /// Ends the wait of the future: removes its entry and its waiter, and wakes the next pusher if a slot is free.
+    /// Ends the future's wait for a slot: drops its waiter, and removes its entry from the parking lot. Then wakes the next
+    /// pusher if a slot is free.
     fn leave(&mut self) {
         self.waiter = None;
         self.wait.end();

@@ -59,8 +59,8 @@ impl JobBuilder {
         self
     }
 
-    /// Limits the time of a worker's turn with the job to `most`. The number of tasks in a turn stays limited, too. Without
-    /// this call only the number of tasks is limited.
+    /// Limits the time of a worker's turn with the job to `most`. The number of tasks in a turn is limited with and without
+    /// this call.
     ///
     /// If another task waits when the turn time has passed, the turn ends after the task in progress. So a lone task of another
     /// job waits, on each worker, for at most the turn time and one task. If no other task waits, the turn continues until
@@ -109,9 +109,9 @@ impl JobBuilder {
     /// turn of each other `High` job, and the turns of lower classes that are due.
     ///
     /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`.
-    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. This does not apply
-    /// to ready tasks in the deque of another worker, which runs them after its turn. A worker without a ready task can also
-    /// steal them.
+    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These numbers do
+    /// not apply to ready tasks in the deque of another worker, which runs them after its turn. A worker without a ready task
+    /// can also steal them.
     ///
     /// - *Limits.* A class changes no limit. A ready task of a `Low` job counts toward the limits of its job and of the
     ///   ancestors, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a time. If

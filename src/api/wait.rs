@@ -53,8 +53,8 @@ impl Job {
     ///
     /// # Blocking
     ///
-    /// Parks the calling thread for at most `timeout`. A caller that is a task of another job re-acquires its permit after the
-    /// wait, for which the call can block longer.
+    /// Parks the calling thread for at most `timeout`. A caller that is a task of another job then re-acquires its permit, so
+    /// the call can take longer than `timeout`.
     ///
     /// # Panics
     ///
@@ -180,8 +180,8 @@ fn wait_for_each(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Opti
     Some(ended)
 }
 
-/// Waits until the job is idle. Returns how many tasks of this job have ended so far, or `None` as [`wait_for_each`]
-/// does.
+/// Waits until the job is idle. Returns how many tasks of this job have ended so far. Returns `None` if the time `until`
+/// comes first, or if another waiter has seen this job and all jobs below it idle at once.
 fn wait_for_one(job: JobPtr, until: Option<Instant>, resting: &Resting) -> Option<u64> {
     while !wait_while_busy(job, until, || resting.has_come()) {
         // The wait has ended, but the job is busy. For example, a parent can be idle for a moment only, between two tasks of

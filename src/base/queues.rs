@@ -18,31 +18,32 @@ pub const LOCAL_MOST: usize = shrunk(256, 4);
 pub struct Seat {
     /// The index of the seat in the pool.
     pub index: usize,
-    /// The local queue: tasks pushed from inside a task, woken futures, and tasks from the injector. The owner pops the task
-    /// that was pushed last.
+    /// The worker's deque: tasks pushed from inside a task, woken futures, and tasks from the injector. The seat's owner pops
+    /// the task that was pushed last.
     pub deque: Worker<CellPtr>,
-    /// The batch: tasks that the owner moved from a job's queue for the present turn. The owner pops the task that was moved
-    /// first.
+    /// The batch: tasks that the seat's owner moved from a job's queue for the present turn. The owner pops the task that was
+    /// moved first.
     pub batch: Worker<CellPtr>,
     /// The address of the job to which all tasks of the batch belong.
     batch_of: Cell<usize>,
     /// The address of a job, and the number of that job's tasks at the top of `deque`. The code only compares the address.
     pub top: Cell<(usize, u64)>,
-    /// The number of times that the owner has searched its own queues and the injector for a task of the class `Normal`,
-    /// modulo 2³².
+    /// The number of times that the seat's owner has searched its deque, its batch and the injector for a task of the class
+    /// `Normal`, modulo 2³².
     pub turns: Cell<u32>,
-    /// The state of the random number generator that chooses victims.
+    /// The state of the random number generator that chooses the seats to steal from.
     rng: Cell<u32>,
-    /// True if the owner must next take a task that has waited long: a task from the injector, or the oldest task of the deque.
+    /// True if the seat's owner must next take a task that has waited long: a task from the injector, or the oldest task of
+    /// the deque.
     pub others_first: Cell<bool>,
-    /// The address of the job whose task the owner runs, or 0. Read for statistics, and by thieves as a hint.
+    /// The address of the job whose task the seat's owner runs, or 0. Read for statistics, and by thieves as a hint.
     job: AtomicUsize,
-    /// The number of *spare* busy counts of `job`: those that the owner has, and that belong to no task. Read for statistics.
+    /// The number of busy counts of `job` that the seat's owner has and that belong to no task. Read for statistics.
     spare: AtomicU64,
     /// The number of futures that became pending on this seat, less the number of pending futures that ended on this seat. A
     /// difference below 0 wraps.
     flights: AtomicU64,
-    /// The counts by which the owner chooses a class. Used only in a pool with classes.
+    /// The counts by which the seat's owner chooses a class. Used only in a pool with classes.
     pub classes: ClassTurns,
     /// The worker's statistics.
     pub figures: Figures,
@@ -50,14 +51,14 @@ pub struct Seat {
 
 /// The stealers of a seat's two deques. Thieves take tasks through them.
 pub struct Victim {
-    /// The stealer of the local queue.
+    /// The stealer of the worker's deque.
     pub deque: Stealer<CellPtr>,
     /// The stealer of the batch.
     pub batch: Stealer<CellPtr>,
 }
 
 impl Victim {
-    /// Returns true if the local queue and the batch seem to be empty, so that there is nothing to steal.
+    /// Returns true if the deque and the batch seem to be empty, so that there is nothing to steal.
     pub fn is_empty(&self) -> bool {
         self.deque.is_empty() && self.batch.is_empty()
     }
@@ -96,8 +97,8 @@ impl Seat {
         }
     }
 
-    /// Publishes the address of the job that runs on this seat, and the number of the owner's spare busy counts of that job. A
-    /// spare busy count belongs to no task.
+    /// Publishes the address of the job that runs on this seat, and the number of spare busy counts of that job, which belong
+    /// to no task.
     #[inline]
     pub fn publish(&self, job: usize, spare: u64) {
         // Ordering: Relaxed all; figures, which are exact while the worker starts and ends no task.
@@ -107,7 +108,7 @@ impl Seat {
         self.spare.store(spare, Ordering::Relaxed);
     }
 
-    /// Returns the number of the owner's spare busy counts of the job with the address `job`. A spare busy count belongs to no
+    /// Returns the number of busy counts of the job with the address `job` that the seat's owner has and that belong to no
     /// task. Returns 0 if another job runs on this seat.
     pub fn spare_busy_counts(&self, job: usize) -> u64 {
         if self.running_job() == job {
@@ -147,11 +148,11 @@ impl Seat {
         self.batch_of.set(job);
     }
 
-    /// Prepares the batch for tasks of the job with the address `job`. If the batch has tasks of another job, moves these tasks
-    /// to the local queue. Returns true if a task was moved.
+    /// Prepares the batch for tasks of the job with the address `job`. If the batch has tasks of another job, moves these
+    /// tasks to the deque. Returns true if a task was moved.
     ///
-    /// If this call returns true, the caller must notify a worker. While a task moved from the batch to the local queue, it was
-    /// in neither of them, so no thief found it.
+    /// If this call returns true, the caller must notify a worker. While a task moved from the batch to the deque, it was in
+    /// neither of them, so no thief found it.
     #[inline]
     #[must_use]
     pub fn begin_batch(&self, job: usize) -> bool {
@@ -182,7 +183,7 @@ impl Seat {
         if top == job { count.min(self.deque.len() as u64) } else { 0 }
     }
 
-    /// Returns a random number below `bound`, by which the owner chooses victims.
+    /// Returns a random number below `bound`, by which the seat's owner chooses the seat to steal from.
     pub fn random_below(&self, bound: usize) -> usize {
         let mut x = self.rng.get();
         x ^= x << 13;

@@ -28,13 +28,13 @@
 //!   two fences, the check of that worker (`sleep-3`) sees the task.
 //!
 //! `search-1`: when the last searching worker has found a task, it checks whether a queue has another task. If so, the worker
-//! wakes another worker (`wake-4`). Otherwise the other task could stay in its queue: its notifier might have seen this worker
-//! searching (`wake-3`), and woken no worker.
+//! wakes another worker (`wake-4`). Without this check the other task could stay in its queue: its notifier might have woken
+//! no worker, because it saw this worker searching (`wake-3`).
 //!
-//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). The thread that finds this
-//! state, usually the worker that parks last, sets the flag `TERMINATED` under the lock of the list of parked workers, and
-//! executes a full fence. Then the thread checks again that nothing is outstanding and that all queues are empty. If the check
-//! fails, the thread clears `TERMINATED`.
+//! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). Usually the worker that parks
+//! last finds this state. Under the lock of the list of parked workers, that thread sets the flag `TERMINATED`, and executes
+//! a full fence. Then the thread checks again that nothing is outstanding and that all queues are empty. If the check fails,
+//! the thread clears `TERMINATED`.
 //!
 //! A thread that ends a drain might not see a task that another thread pushes at the same time. The pusher then sees
 //! `TERMINATED` when it checks the word (`wake-3`, `wake-4`), and cancels all tasks in the injector, its own included.
@@ -83,7 +83,7 @@ struct Parker {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notified {
-    /// The thread must do nothing: a worker that is awake will find the task.
+    /// The thread has nothing more to do: a worker that is awake will find the task.
     Fine,
     /// The workers have ended. The thread must cancel the tasks in the injector.
     TooLate,
@@ -221,8 +221,9 @@ impl Sleep {
         }
     }
 
-    /// Ends the drain if every worker is parked and nothing is left to wait for. The caller must hold the lock of `list`.
-    /// `word` is the present value of the word.
+    /// Ends the drain if every worker is parked and the drain need not wait for anything. `list` is the list of parked
+    /// workers, whose lock the caller must hold. `word` is the present value of the word. `busy` must return true while a
+    /// drain has something to wait for.
     fn end_drain_if_due(&self, list: &mut Vec<usize>, word: u64, busy: &impl Fn() -> bool) {
         // Ordering: Relaxed; changed under the lock, which the caller holds.
         let all_parked = (word / PARKED) & COUNT == self.workers.load(Ordering::Relaxed);
@@ -286,10 +287,10 @@ impl Sleep {
 
     /// Does what [`depart`](Self::depart) does, for a thread that might have no seat.
     ///
-    /// A thread that checks whether the drain ends sets `TERMINATED` and reads the count of outstanding calls in one change,
-    /// under the list's lock. If this call finds `TERMINATED` clear, a later check counts this call. If this call finds
-    /// `TERMINATED` set, the present check might not have counted it. So this call then waits for the list's lock, until the
-    /// present check is over.
+    /// Under the list's lock, a thread that checks whether the drain ends sets `TERMINATED` and reads the count of
+    /// outstanding calls, in one change. If this call finds `TERMINATED` clear, a later check counts this call. If this call
+    /// finds `TERMINATED` set, a check is in progress that might not have counted this call. So this call then waits for the
+    /// list's lock, until that check is over.
     pub fn depart_in_time(&self) {
         // Ordering: AcqRel; pairs with the load that decides whether a drain ends, and with the change that sets TERMINATED.
         if self.word.fetch_add(AWAY, Ordering::AcqRel) & TERMINATED != 0 {
@@ -297,8 +298,8 @@ impl Sleep {
         }
     }
 
-    /// Subtracts one outstanding task or call, and ends the drain if nothing else is left to wait for. `busy` must return true
-    /// while a drain has something to wait for.
+    /// Subtracts one outstanding task or call. Then ends the drain if the drain need not wait for anything. `busy` must
+    /// return true while a drain has something to wait for.
     pub fn arrive(&self, busy: impl Fn() -> bool) {
         // Ordering: AcqRel; pairs with the load under the lock that decides whether a drain ends.
         let word = self.word.fetch_sub(AWAY, Ordering::AcqRel) - AWAY;

@@ -48,21 +48,22 @@ pub enum Flag {
     /// start.
     Reclaiming = 1 << 60,
     /// A worker has put tasks of this job into its batch, where other workers can steal them. That worker re-checks the queue
-    /// when the batch is empty, so a pusher need not.
+    /// when the batch is empty, so pushers need not check the queue.
     BatchOut = 1 << 61,
-    /// The job never counts as unlimited. The flag is set when the job or a job below gets its first future or its first permit
-    /// without a task: both hold permits without a worker, so even a limit above the number of workers can be reached. It is
-    /// also set for each job of the class `High` or `Low`, whose tasks must lie in no deque. It is never cleared.
+    /// The job never counts as unlimited. The flag is set when the job or a job below gets its first future or its first
+    /// permit without a task. Both hold permits without a worker, so they can reach even a limit above the number of workers.
+    /// The flag is also set for each job of the class `High` or `Low`, whose tasks must lie in no deque. The flag is never
+    /// cleared.
     Futures = 1 << 62,
     /// A thread or future waits until at most as many tasks of the job run as its limit allows.
     Settling = 1 << 63,
 }
 
-/// The flags that keep tasks from starting if any one of them is set.
+/// The flags each of which keeps the job's tasks from starting.
 const NO_START: u64 = Flag::Paused as u64 | Flag::Reclaiming as u64 | Flag::HeldOff as u64;
-/// The flags that keep tasks from being admitted if any one of them is set.
+/// The flags each of which keeps the job's tasks from being admitted.
 const HELD_BACK: u64 = NO_START | Flag::Blocked as u64;
-/// The flags that give a further duty to the thread that releases a permit, if any one of them is set.
+/// The flags each of which gives a further duty to the thread that releases a permit.
 const AT_RELEASE: u64 = Flag::Reclaiming as u64 | Flag::Rated as u64;
 
 /// One value of a job's packed word.
@@ -132,7 +133,7 @@ impl Snapshot {
         self.has_any(HELD_BACK)
     }
 
-    /// Returns true if the job has room: one more task can be admitted, so that at most `ready_cap` tasks are ready at once.
+    /// Returns true if the job has room for one more ready task. At most `ready_cap` tasks are ready at once.
     pub const fn has_room(self, ready_cap: u64) -> bool {
         // The flags of `HELD_BACK` and `Rated` are tested at once, so that a job without `Rated` pays no further instruction
         // for rates.
@@ -167,8 +168,8 @@ impl Snapshot {
         !self.has_any(NO_START) && self.fits(weight)
     }
 
-    /// Returns true if the thread that releases a permit must call `weigh::release_rest`: a task waits to re-acquire its
-    /// permits, or the job might count weights.
+    /// Returns true if a task waits to re-acquire its permits, or if the job might count weights. Then the thread that
+    /// releases a permit must call `weigh::release_rest`.
     pub const fn acts_at_release(self) -> bool {
         self.has_any(AT_RELEASE)
     }
@@ -186,8 +187,8 @@ impl Snapshot {
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
-    /// Returns true if a worker can start a further task, which must also get a token of the job's rate, under a permit that
-    /// the worker already holds.
+    /// Returns true if a worker can start a further task under a permit that the worker already holds. This function does not
+    /// check the token of the job's rate, which the further task also needs.
     pub const fn may_go_on_at_a_rate(self) -> bool {
         !self.has_any(HELD_BACK | Flag::Cancelled as u64) && self.running() <= self.limit()
     }
@@ -341,8 +342,8 @@ impl Permits {
         self.update(|word| word.may_start().then(|| word.acquired()))
     }
 
-    /// Acquires a permit without a reservation, if the job has room for one more ready task. So refuses if permits and
-    /// reservations together reach the limit, or if `ready_cap` tasks are ready.
+    /// Acquires a permit without a reservation, if the job has room for one more ready task. Refuses if permits and
+    /// reservations together reach the limit, if `ready_cap` tasks are ready, or if a flag keeps tasks from being admitted.
     #[inline]
     pub fn acquire_in_room(&self, ready_cap: u64) -> Asked {
         self.update(|word| word.has_room(ready_cap).then(|| word.acquired()))

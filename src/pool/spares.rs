@@ -131,10 +131,10 @@ impl Spares {
         Ok(Lent::Make(made))
     }
 
-    /// Counts the caller as blocked. Also counts a new spare worker, which the caller must start, even if the pool has the
-    /// greatest number of spare workers already. The new spare worker gets the caller's seat `seat`, or an offered seat if
-    /// `seat` is `None`. Returns the index of the new spare worker, and the index of its seat. If `seat` is `None` and no seat
-    /// is offered, counts no new spare worker and returns `None`.
+    /// Counts the caller as blocked, and counts a new spare worker, which the caller must start. The number of spare workers
+    /// can exceed the pool's greatest number. The new spare worker gets the caller's seat `seat`. If `seat` is `None`, it
+    /// gets an offered seat. Returns the index of the new spare worker, and the index of its seat. If `seat` is `None` and no
+    /// seat is offered, counts no new spare worker and returns `None`.
     pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {
         let mut state = self.lock();
         state.blocked += 1;
@@ -146,8 +146,8 @@ impl Spares {
     }
 
     /// Subtracts a spare worker whose thread could not be started, and no longer counts the caller as blocked. Call it after
-    /// `lend` or `lend_beyond`. If the spare worker would have got an offered seat, `left` must be that seat, which is offered
-    /// again. `left` must be `None` if it would have got the caller's own seat.
+    /// `lend` or `lend_beyond`. If the spare worker was to get an offered seat, `left` must be that seat, and the seat is
+    /// offered again. If the spare worker was to get the caller's own seat, `left` must be `None`.
     pub fn give_up(&self, left: Option<usize>) {
         let mut state = self.lock();
         state.threads -= 1;

@@ -122,7 +122,7 @@ where
     /// Polls the future in its cell. If the future is ready or has panicked, drops the future.
     ///
     /// # Safety
-    /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
+    /// The cell must be of the type `Self`. The cell's field `slot` must hold the future, and the caller must own the future.
     unsafe fn poll(cell: CellPtr) -> Poll<Result<T, JoinError>> {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };
@@ -155,7 +155,8 @@ where
     /// panic, returns the panic of the destructor. Otherwise returns `outcome`.
     ///
     /// # Safety
-    /// The slot must hold the future, and the caller must own the future. No thread may use the slot again.
+    /// The cell's field `slot` must hold the future, and the caller must own the future. After this call no thread may use
+    /// the field.
     unsafe fn drop_future(&self, outcome: Result<T, JoinError>) -> Result<T, JoinError> {
         let dropped = self.slot.with_mut(|slot| {
             // SAFETY: the caller owns the future in the slot, and the slot is not used again.
@@ -173,7 +174,7 @@ where
     /// must be true if the list has the future already.
     ///
     /// # Safety
-    /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
+    /// The cell must be of the type `Self`. The cell's field `slot` must hold the future, and the caller must own the future.
     unsafe fn park(cell: CellPtr, listed: bool) -> Ran {
         // SAFETY: the caller has the queue's reference, which keeps the cell alive.
         let state = unsafe { &cell.cast::<Self>().as_ref().state };
@@ -208,7 +209,7 @@ where
     /// Drops a cancelled future, and ends its task.
     ///
     /// # Safety
-    /// The cell must be of the type `Self`. The slot must hold the future, and the caller must own the future.
+    /// The cell must be of the type `Self`. The cell's field `slot` must hold the future, and the caller must own the future.
     unsafe fn drop_and_end(cell: CellPtr, listed: bool) -> Ran {
         // SAFETY: the caller owns the future in the slot.
         let outcome =
@@ -232,7 +233,8 @@ where
         }
         let word = state.load();
         let alone = word.is_alone();
-        // After this change no cancel of the future succeeds.
+        // If the queue's reference is the only one, no thread can cancel the future any more. Otherwise this change
+        // makes each later cancel fail. In both cases `word` says whether an earlier cancel succeeded.
         let word = if alone { word } else { state.set(CANCELLED) };
         let outcome = match outcome {
             Ok(value) if word.has(CANCELLED) => {

@@ -368,8 +368,8 @@ impl<T> TaskHandle<T> {
     /// once.
     fn leave(&mut self) -> Option<Result<T, JoinError>> {
         if self.state().load().has(WAITED) {
-            // Removes the handle's waker from the parking lot before the reference is given up. Afterwards the key, which is
-            // the cell's address, might belong to another task.
+            // Removes the handle's waker from the parking lot before the reference is given up. Without the reference,
+            // the cell's memory might belong to another task, which then has the same key.
             parking_lot().leave(self.key(), ONLY);
         }
         match self.state().leave() {

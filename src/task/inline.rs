@@ -1,5 +1,5 @@
-//! Runs a joined task inline, although it belongs to another job than the joining task. So a chain of such joins needs one
-//! thread for each 32 joins, and not one for each join.
+//! Runs a joined task inline that belongs to another job than the joining task. If each task of a chain joins the next one,
+//! the chain then needs one thread for each 32 joins, and not one for each join.
 //!
 //! The joining thread has no handle of the joined task's job. If a worker runs the joined task to its end meanwhile, that job
 //! can be freed. So the joining thread first *pins* the joined task:
@@ -20,16 +20,16 @@
 //!   permits of the joining task (wait-4). Before the thread waits for such a permit, it lends its seat, and releases the
 //!   permits at the common gates.
 //!
-//! The joined task's job stays alive while the joining thread uses it. Until a thread claims the joined task, the unclaimed
-//! task keeps its job alive. If another thread claims the joined task, that thread adds a busy count for the joining thread
-//! before the claim (`pin-2`). From `inline-1` on, the joining thread has a busy count of its own.
+//! The joined task's job stays alive while the joining thread uses it. An unclaimed task keeps its job alive. Another thread
+//! that claims the joined task first adds a busy count for the joining thread (`pin-2`). When the joining thread has counted
+//! the joined task as busy (`inline-1`), that count keeps the job alive.
 //!
 //! If the cell of a task that runs inline lies in a deque or in the injector, the cell stays there, and is empty from then on.
 //! The worker that takes the cell out finds the task claimed, and gives up the cell.
 //!
-//! An inline run closes no circle of waits that a usual join would not close: in both cases the joining task continues only
-//! after the joined task has ended. While the joining thread waits to re-acquire a permit (`inline-4`), it has no seat. The
-//! joining task then holds no permit of a gate above the one at which it waits, except at gates that keep permits.
+//! An inline run closes a circle of waits only if a usual join would close it, too: in both cases the joining task continues
+//! only after the joined task has ended. While the joining thread waits to re-acquire a permit (`inline-4`), it has no seat.
+//! The joining task then holds no permit of a gate above the one at which it waits, except at gates that keep permits.
 //!
 //! A task that was delayed never runs inline in a task of another job. The timer's thread clears DELAYED in the state word of a
 //! delayed task, and then pushes the task. Between these two steps the task is in no queue, so a joining thread cannot tell

@@ -155,8 +155,8 @@ impl Context {
         &self.lease
     }
 
-    /// Runs `f`, which runs the task with the key `key`. `cell` is the task's cell if the task has a handle. The cell must last
-    /// until `f` has ended.
+    /// Runs `f`, which runs the task that the address `key` identifies. `cell` is the task's cell if the task has a handle.
+    /// The cell must last until `f` has ended.
     #[inline]
     pub fn as_task<R>(&self, key: usize, cell: Option<CellPtr>, f: impl FnOnce() -> R) -> R {
         let frame = Frame { key, cell, outer: self.running.get() };
@@ -168,7 +168,8 @@ impl Context {
         out
     }
 
-    /// Returns true if the task with the key `key` runs on this thread, or waits here for a task that runs inline.
+    /// Returns true if the task that the address `key` identifies runs on this thread, or waits on this thread for a task
+    /// that runs inline.
     pub fn is_running(&self, key: usize) -> bool {
         let mut frame = self.running.get();
         // SAFETY: each frame in the chain lies on this thread's stack: `as_task` removes a frame before it returns.
@@ -212,9 +213,9 @@ impl Context {
         Self::with(|context| _ = context.and_then(|context| context.sample.take()));
     }
 
-    /// Returns true if a task of `job` is allowed to run inline under the permits of the task that this thread runs. This is so
-    /// if both tasks are of the same job, fewer than [`DEPTH_MOST`] tasks run inline inside one another, and no gate of the job
-    /// is held or over its limit. If the job keeps its permits, its gates can also be held or over their limits.
+    /// Returns true if a task of `job` is allowed to run inline under the permits of the task that this thread runs. Both
+    /// tasks must be of the same job, and fewer than [`DEPTH_MOST`] tasks must run inline inside one another. No gate of the
+    /// job may be held or over its limit, unless the job keeps its permits.
     pub fn may_run_inside(&self, job: JobPtr) -> bool {
         self.lease.job.get() == Some(job)
             && self.depth.get() < DEPTH_MOST
@@ -275,8 +276,8 @@ impl Context {
             return Err(cell);
         };
         let word = job.permits.load();
-        // The push does not check for a free permit. If all permits of an unlimited job are held, no worker is idle, and the
-        // pushed task runs later under one of these permits.
+        // The push does not check for a free permit, because an unlimited job has a permit for each worker. If all
+        // these permits are held, all workers are busy, and the pushed task runs later under one of these permits.
         let held = word.held_back() || word.has(Flag::Cancelled);
         if held || !job.is_unlimited(word) || seat.deque.len() >= LOCAL_MOST {
             return Err(cell);

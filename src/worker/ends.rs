@@ -9,12 +9,12 @@ use crate::job::gate::is_waited_for;
 use crate::worker::context::Context;
 
 impl Context {
-    /// Returns true if the time of the turn has passed, or if the turn began with a future that had been pending. Call this
-    /// only in a turn with a turn time.
+    /// Returns true if the time of the turn has passed, or if the turn has no start time. Call this only in a turn with a
+    /// turn time.
     pub fn is_out_of_time(&self) -> bool {
         let (began, most) = (self.lease().began.get(), self.lease().turns.get().time);
-        // A turn without a start time began with a future that had its turn before it was pending. So the time of the turn
-        // counts as passed (time-2).
+        // A turn with a child that began with a woken future has no start time. Its time counts as passed, because the
+        // future had a turn before it was pending (time-2).
         let Some((began, most)) = began.zip(most) else { return true };
         self.pool().now().saturating_duration_since(began) >= most
     }

@@ -26,7 +26,8 @@ impl Worker<'_> {
             if !self.pool().has_classes() {
                 return Some(cell);
             }
-            // A task of a higher class might be ready, so this task goes back into the deque until the turn of its class.
+            // A task of a higher class might be ready. So this task goes back into the deque, and the search below
+            // chooses among the classes.
             self.seat().deque.push(cell);
             self.pool().notify();
         }
@@ -75,8 +76,8 @@ impl Worker<'_> {
         let turns = seat.turns.get().wrapping_add(1);
         seat.turns.set(turns);
         if turns.is_multiple_of(OLDEST_EVERY) {
-            // At this call the worker looks for the oldest task first. Otherwise futures that wake one another on this worker
-            // could delay older tasks for ever.
+            // At one call in `OLDEST_EVERY`, the worker looks for the oldest task first. Otherwise futures that wake
+            // one another on this worker could delay older tasks for ever.
             let waiting =
                 self.take_injected_of_others().or_else(|| steal_one(self.pool().injector()));
             let cell = waiting.or_else(|| self.steal_oldest());
@@ -91,7 +92,7 @@ impl Worker<'_> {
                 return cell;
             }
         } else {
-            // At the next call, the tasks that have waited longest go first.
+            // At the next call, this worker first looks for the tasks that have waited longest.
             seat.others_first.set(true);
         }
         seat.batch.pop().or_else(|| seat.deque.pop()).or_else(|| self.steal_injected_batch())
@@ -214,8 +215,8 @@ impl Worker<'_> {
         if let Steal::Success(cell) = &own {
             let job = cell.job().idle_key();
             if pool.seats[victim].running_job() == job {
-                // Probably one task of the job has pushed all the stolen tasks from inside. This worker treats the stolen tasks
-                // as if its own task had pushed them.
+                // The victim runs a task of `job`, which has probably pushed all the stolen tasks. So this worker
+                // notes that all tasks of its own deque belong to `job`, as if its own task had pushed them.
                 seat.note_top(job, u64::MAX);
             }
         }

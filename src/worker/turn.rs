@@ -15,12 +15,12 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// While its deque has tasks of other jobs, a worker takes the oldest task of the deque, and not the newest, once in this
-/// number of tasks.
+/// If its deque has tasks of other jobs, a worker usually takes the newest task of the deque. Once in this number of tasks it
+/// takes the oldest one.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// While all tasks in its deque seem to belong to its job, a worker takes the oldest task of the deque, and not the newest,
-/// once in this number of tasks. If tasks push further tasks from inside, the oldest task usually pushes the most. So with a
-/// smaller number the deque would grow longer.
+/// If all tasks in its deque seem to belong to its job, a worker usually takes the newest task of the deque. Once in this
+/// number of tasks it takes the oldest one. If tasks push further tasks from inside, the oldest task usually pushes the most.
+/// So with a smaller number the deque would grow longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks of a turn after which a worker adds the completed tasks to the job's tally.
 const COUNTED_EVERY: u32 = BUDGET;
@@ -42,7 +42,8 @@ impl Worker<'_> {
         let timed = lease.turns.get().time.is_some();
         lease.mask.set(if timed { 0 } else { BUDGET - 1 }); // time-1
         match lease.parent.get() {
-            // The future had its turn before it was pending. So this turn ends after one poll if tasks of siblings wait.
+            // This turn gets no start time, so it ends after one poll if tasks of siblings wait. The future had a
+            // turn before it was pending.
             Some(_) if resumed => {}
             _ if timed => lease.began.set(Some(self.pool().now())),
             Some(parent) => self.begin_turn_below(parent),
@@ -50,8 +51,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Notes the present time as the start of the turn, if tasks wait in the queue of `parent` or of an ancestor of `parent`.
-    /// The turn then ends after its time, or after its number of tasks.
+    /// If tasks wait in the queue of `parent` or of an ancestor of `parent`, notes the present time as the start of the turn.
+    /// The turn then ends after its time, or after its number of tasks. Otherwise the turn has no start time.
     #[inline]
     fn begin_turn_below(&self, parent: JobPtr) {
         let lease = self.context.lease();
@@ -59,7 +60,7 @@ impl Worker<'_> {
         lease.since.set(lease.turn.get());
     }
 
-    /// Returns true if the turn of a job below `parent` must end because siblings wait.
+    /// Returns true if the turn of a job below `parent` must end because tasks of the job's siblings wait.
     ///
     /// If tasks of siblings waited when the turn began, the turn ends after [`BUDGET`] tasks or [`TURN_TIME`], both multiplied
     /// by the job's share. The worker reads the clock only after tasks 1, 2, 4, 8 and so on. At the next reading usually twice
@@ -95,14 +96,14 @@ impl Worker<'_> {
             return (tasks >= BUDGET * turns.share || self.context.is_out_of_time())
                 && self.context.is_turn_wanted();
         }
-        // The first comparison takes few instructions, because `BUDGET` is a constant, and it is usually false.
+        // The first comparison takes few instructions, because `BUDGET` is a constant, and is usually false.
         tasks.is_multiple_of(BUDGET)
             && tasks.is_multiple_of(BUDGET * turns.share)
             && self.context.others_wait()
     }
 
     /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends. `unlimited`
-    /// must be true if the job is unlimited. When the call reads the job's word again, it updates `unlimited`.
+    /// must be true if the job is unlimited. If the call finds that this has changed, it updates `unlimited`.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -251,7 +252,7 @@ impl Worker<'_> {
         match cell.mark() {
             Mark::Loose => {}
             Mark::Ready => {
-                // The task runs under the permits of the lease, so its reservation is released.
+                // The task runs under the permits of the lease, so it needs no reservation any more.
                 job.permits.unreserve();
                 fence_after_rmw();
                 gate::look(job);
@@ -289,9 +290,9 @@ impl Worker<'_> {
                 Some(cell)
             }
             Popped::Task(other) => {
-                // The task belongs to a child of `job`, or the job is held. The turn ends, so that a child's task gets the
-                // permit. This thread puts the task back before it unlocks the queue, so that no other task overtakes that
-                // task. The gate might have room for the task already, so this thread checks the queue.
+                // The task belongs to a child of `job`, or `job` does not allow a further start now. So the turn ends.
+                // This thread puts the task back before it unlocks the queue, so that no other task overtakes this
+                // one. In the meantime the job might have got room for the task, so this thread then checks the queue.
                 job.queue().push_returned(other);
                 gate::unlock(job, consumer);
                 fence_after_rmw();
@@ -315,9 +316,10 @@ impl Worker<'_> {
     }
 
     fn put_new_batch_out(&self, job: JobPtr) {
-        // If tasks of this job are on top of the deque, other workers can steal those, so no batch is needed. But `left`, the
-        // number of these tasks, is a guess. So the worker skips the check of the queue only if it has checked the queue before
-        // in this turn. While the flag BatchOut is set, the worker never skips the check, because pushers rely on the check.
+        // `left` is the supposed number of this job's tasks on top of the deque. Other workers can steal these tasks,
+        // so no batch is needed if `left` is above 0. But `left` can be wrong. So the worker checks the queue before
+        // the first task of the turn in any case. While the flag BatchOut is set, the worker checks the queue before
+        // each task, because pushers rely on the check.
         let lease = self.context.lease();
         let looked = lease.turn.get() > 0 && !lease.batch_out.get();
         if looked && lease.left.get() > 0 {
@@ -338,8 +340,8 @@ impl Worker<'_> {
         }
     }
 
-    /// At the end of a turn, puts the remaining tasks of the batch back at the front of the job's queue. In a deque these tasks
-    /// would start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
+    /// At the end of a turn, puts the remaining tasks of the batch back at the front of the job's queue. If these tasks
+    /// stayed in a deque, they would start ahead of other jobs' tasks. The worker checks the queue when it closes the lease.
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {

@@ -10,8 +10,8 @@ impl<T> TaskSet<T> {
     /// Polls for what [`join_next_with_id`](Self::join_next_with_id) returns: the number and the result of a task that has
     /// ended, or `None` if the set is empty. Call this method inside a future that you write.
     ///
-    /// If no task has ended, the poll stores the waker in place of the last one, and returns `Pending`. A future that a pool
-    /// runs then holds no permit until a further poll is ready.
+    /// If no task has ended, the poll stores the waker of `cx` in place of the waker of the previous poll, and returns
+    /// `Pending`. If the calling future runs in a pool, it then holds no permit until a later poll returns `Ready`.
     ///
     /// # Examples
     ///

@@ -36,7 +36,8 @@ struct State<R> {
 }
 
 enum Order<R> {
-    /// Results in the order of their items. `first` is the item number of the first slot, whose result is taken next.
+    /// Results in the order of their items. `first` is the number of the item whose result is taken next, and the first
+    /// element of `slots` is for that result.
     Input { first: u64, slots: VecDeque<Option<Outcome<R>>> },
     /// Results in the order of their completion.
     Completion(VecDeque<Outcome<R>>),
@@ -124,7 +125,7 @@ impl<R> Results<R> {
         self.ready() < self.most
     }
 
-    /// Returns true if at most half of the room for results is used. Only then a new puller is sent, so that the puller can
+    /// Returns true if at most half of the room for results is used. Only then is a new puller pushed, so that the puller can
     /// store many results before it finds no room.
     pub fn have_ample_room(&self) -> bool {
         self.ready() <= self.most / 2
@@ -182,15 +183,15 @@ impl<R> Results<R> {
         spin_until(|| self.lock().has_next())
     }
 
-    /// Spins for a few microseconds, or until there is ample room for results. Returns true if there is ample room. Spinning
-    /// takes less time than ending this puller and sending the next one.
+    /// Spins for a few microseconds, or until there is ample room for results. Returns true if there is ample room. To end
+    /// this puller and to push another one later would take longer.
     pub fn spin_for_room(&self) -> bool {
         spin_until(|| self.have_ample_room())
     }
 }
 
-/// Spins until `is_so` returns true, or until `CHECKS` checks have failed. Returns the result of the last check. Never yields
-/// to other threads: on a busy machine the thread might not run again for a long time.
+/// Spins until `is_so` returns true, or until `CHECKS` checks have failed. Returns the result of the last check. Never
+/// yields, because on a busy machine a thread that yields might not run again for a long time.
 fn spin_until(is_so: impl Fn() -> bool) -> bool {
     for check in 0..CHECKS {
         pause(check);

@@ -14,8 +14,8 @@
 //!   (`sweep-2`, `sweep-3` of `drops`).
 //!
 //! No worker can start a task that `Job::clear` has removed from a queue. Three threads can try to claim such a task: the
-//! worker that drops it, a thread that cancels it by its handle, and a thread that runs it inline, because its join began
-//! before the clear. Only one of them gets the claim.
+//! worker that drops the task, a thread that cancels the task by its handle, and a thread that joins the task. The third one
+//! runs the task inline if its join began before the clear. Only one of the three gets the claim.
 
 use super::drops::leave_queue;
 use super::weigh::look_behind_a_weight;

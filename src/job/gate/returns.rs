@@ -19,15 +19,16 @@ use crate::pool::here::Here;
 use crate::priority::Priority;
 use crate::sync::fence_after_rmw;
 
-/// Pushes a task into the queue of `gate`, which has no room for it. The task must have a reservation at each gate below
-/// `gate`. Between `gate` and the task's own job, each job can have one delegate in the queue of its parent. If the job directly
-/// below `gate` already has its delegate in the queue of `gate`, pushes the task into the queue of that job instead, if the next
-/// job down has no delegate there, and so on down to the task's own job.
+/// Pushes a task that `gate` has refused into the queue of `gate`, or into the queue of a job below. The task must have a
+/// reservation at each gate below `gate`. A job can have only one delegate in its parent's queue. If the child between `gate`
+/// and the task has no delegate, the task becomes that child's delegate. Otherwise the same rule applies to the queue of that
+/// child. In the end the queue of the task's own job takes the task.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
     let job = cell.job();
-    // This handle keeps the gates alive: as soon as the task is in the queue, another thread might run it to its end.
+    // Adds a handle of the job, which keeps the records of the job and of its ancestors. As soon as the task is in the queue,
+    // another thread might run the task to its end and give up its busy count.
     job.busy.keep();
     let doubts = Doubts::of(cell);
     let mut line = gate;
@@ -47,15 +48,16 @@ pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     }
     serve_if_due(line);
     if line == job {
-        // A task in the queue of its own job has no busy count.
+        // A task in the queue of its own job has no busy count. So this thread subtracts the busy count that the task
+        // had while it was ready.
         job.drop_tasks(1);
     }
     doubts.clear(job, line);
     job.drop_handle();
 }
 
-/// Puts a ready task that `gate` has refused back into the queue of `gate`, or into the queue of a job below, as [`wait_at`]
-/// does. Puts the task at the front, because it was admitted before the tasks that wait in that queue.
+/// Puts a ready task that `gate` has refused back into a queue: the queue of `gate` or of a job below, by the rule of
+/// [`wait_at`]. Puts the task at the front, because it was admitted before the tasks that wait in that queue.
 #[cold]
 pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
@@ -64,7 +66,8 @@ pub(super) fn refuse(cell: CellPtr, gate: JobPtr) {
     job.busy.keep();
     let doubts = Doubts::of(cell);
     job.pool().count_refused();
-    // The task has its permits of each gate below `gate`. This thread exchanges them for a reservation again.
+    // At each gate below `gate` the task has its permits. This thread exchanges them for a reservation at each of these
+    // gates.
     let mut inner = job;
     while inner != gate {
         weigh::unstart(inner, job);
@@ -113,15 +116,15 @@ struct Doubts {
 }
 
 impl Doubts {
-    /// Notes whether the task in `cell` is cancelled, and how many tasks were cancelled so far. Call it before the task is put
-    /// into a queue.
+    /// Notes whether the task in `cell` is cancelled, and the present number of cancels in all queues. Call it before the
+    /// task is put into a queue.
     fn of(cell: CellPtr) -> Self {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it might have been cancelled by now, and if no worker takes tasks out of the queue of `line`, where
-    /// the task is. `job` is the task's job. The caller must have executed a full fence after the push. So a thread that
-    /// cancels the task later finds it in the queue.
+    /// Drops the task if it might have been cancelled since it was noted, and if no worker takes tasks out of the queue of
+    /// `line`. The task must be in that queue, and `job` must be the task's job. The caller must have executed a full fence
+    /// after the push. So a thread that cancels the task later finds the task in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {
@@ -149,7 +152,8 @@ pub fn come_back(cell: CellPtr) {
 #[cfg(feature = "futures")]
 pub fn go_on(cell: CellPtr, mark: Mark, to_the_end: bool) {
     let pool = cell.job().pool_ptr();
-    // A task of the class `High` or `Low` must not lie in a deque.
+    // A task of the class `High` or `Low` must not lie in a deque, because a worker takes the tasks of its deque as tasks of
+    // the class `Normal`.
     let has_class = pool.shared().has_classes() && cell.job().turns().priority != Priority::Normal;
     cell.set_mark(mark);
     let inside = Here::of_pool(pool, |here| match here.seat() {

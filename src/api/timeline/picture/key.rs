@@ -26,8 +26,8 @@ impl Key {
         }
     }
 
-    /// Returns the key of a task, or of a permit without a task, from its start on. `id` is the id of the event of the start.
-    /// `task` is the address of the task's cell, which is even, or the permit's number, which is odd.
+    /// Returns the key that a task has after its start, or the key of a permit without a task. `id` is the id of the event of
+    /// the task's start. `task` is the address of the task's cell, which is even, or the permit's number, which is odd.
     pub fn started(id: u64, task: usize) -> Self {
         if task.is_multiple_of(2) { Self::Start(id) } else { Self::Cell(task) }
     }
