@@ -54,8 +54,8 @@ impl Job {
         // The timer is read before the counts: a task that leaves the timer between the two reads is then in the counts.
         let first_delayed = self.ptr().first_delayed();
         let stats = self.stats();
-        // The number of the job's futures that wait without a permit. `stats.ready` includes them, because each of them still
-        // counts as busy.
+        // The number of the job's futures that wait without a permit. `stats.ready` includes these futures: it is the job's
+        // busy count without the tasks that hold a permit, and each of these futures has a busy count.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
             // The number of tasks that go before the job's first task in the queue of an ancestor. 0 if no task of the job is
@@ -138,7 +138,7 @@ impl Job {
             },
             Stage::Waiting if self.hands_over() => match ahead_of(job, cell) {
                 Some(ahead) => waiting(job, ahead),
-                // A waiting task that is in no queue already has its permits. Such a task is in an injector.
+                // The task is in no queue: it was handed over with its permits, and lies in an injector.
                 None => handed_over(job),
             },
             Stage::Waiting => waiting(job, ahead_of(job, cell).unwrap_or(0)),
@@ -291,7 +291,7 @@ fn ahead_of(job: JobPtr, cell: CellPtr) -> Option<usize> {
 /// before that task, or `None` if there is no such task.
 fn place_above(job: JobPtr) -> Option<usize> {
     let stands = |gate| Some((gate, place(gate, |cell| is_below(cell, job))?));
-    // If tasks of the job are in several of these queues, the one in the outermost queue goes first.
+    // If several ancestors have tasks of the job in their queues, the task in the queue of the outermost ancestor goes first.
     let (gate, ahead) = job.gates().skip(1).filter_map(stands).last()?;
     Some(ahead + ahead_above(gate))
 }

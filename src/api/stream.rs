@@ -15,7 +15,7 @@
 //!
 //! - `pull-1`: a puller that finds the lock of the input taken lowers `pullers`, the number of running pullers.
 //! - `pull-2`: that puller executes a full fence.
-//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it raises `pullers` again. If not, it leaves.
+//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it raises `pullers` again. If not, its task ends.
 //! - `send-1`: the puller that has the lock of the input unlocks it.
 //! - `send-2`: the puller that has unlocked the input executes a full fence.
 //! - `send-3`: the puller that has unlocked the input reads `pullers`, and whether a puller is queued. If a puller is missing,
@@ -100,8 +100,8 @@ pub enum Pulled<I: Iterator> {
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that the input is empty, no puller is ever sent. The thread that makes this state
-    /// does not call the input's `next` to find out, because `next` could return an item that is not `Send`.
+    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start. The calling thread
+    /// does not call the input's `next` to find out, because the item might not be `Send`: then no puller could get it.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -256,8 +256,9 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// If another thread queues a puller at the same time, one of the two threads drops it, because both take the lock of
-    /// `queued`. Either this thread finds the puller in `queued`, or the other thread sees that the feed is finished.
+    /// A puller that another thread queues during this call is dropped, too. Both threads take the lock of `queued`. So this
+    /// thread finds the puller in `queued`, or the other thread sees that the feed is finished. The thread that does so drops
+    /// the puller.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);

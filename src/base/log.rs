@@ -34,7 +34,7 @@ pub enum Kind {
     Started,
     /// The task waits inside, without its permit.
     Waits,
-    /// The task has its permit again.
+    /// The task has waited inside, and has its permit again.
     Resumed,
     /// A run of the task on a worker ended: the task has ended, or is a pending future.
     Ended(How),
@@ -70,7 +70,7 @@ pub enum Why {
 pub enum How {
     /// The task has ended.
     Over,
-    /// The task has panicked, and has no handle.
+    /// A task without a handle has panicked.
     Panicked,
     /// The task did not run: its handle had cancelled it, or its deadline had come.
     Cancelled,
@@ -240,8 +240,8 @@ impl Ring {
 pub struct Log {
     rings: Box<[CachePadded<FiguresMutex<Ring>>]>,
     tracks: FiguresMutex<Tracks>,
-    /// The time of the timeline's last start, and the time of the stop after that start, if it has been stopped. In nanoseconds
-    /// from the making of the pool.
+    /// The times of the timeline's last start and of the stop after that start, in nanoseconds from the making of the pool.
+    /// The stop is `None` until the timeline is stopped.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
     /// The number of permits without a task that were given a number so far.
@@ -336,7 +336,8 @@ impl Log {
     }
 
     /// Returns the number of a job's track. Calls `track` with an unused number, under the lock of the tracks. If the job has
-    /// no track, `track` must give it the unused number. In each case `track` must return the number of the job's track.
+    /// no track yet, `track` must make the unused number the number of the job's track. In each case `track` must return the
+    /// number of the job's track.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
         let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;

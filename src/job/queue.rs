@@ -88,7 +88,7 @@ impl<'a> Queue<'a> {
 
     /// Adds a task at the tail, then executes a full fence (`push-2`, `push-3` of `gate`).
     ///
-    /// Because of the fence, a later load of the job's word by this thread is not older than the push.
+    /// The fence orders the push before each later load of the job's word by this thread.
     #[inline]
     pub fn push(self, cell: CellPtr) {
         let previous = self.swap_tail(cell);

@@ -27,7 +27,7 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::any::Any;
 use std::ptr::NonNull;
 
-/// The greatest number of tasks that the thread that waits for a scope runs inline while other tasks wait for its worker.
+/// A thread that waits for a scope runs at most this number of tasks inline while other tasks wait for the thread's worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
 /// Started tasks are removed from a scope's list of tasks only if the list has at least this length.
 const LONG: usize = shrunk(64, 2);
@@ -140,7 +140,7 @@ impl Tasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // Code under the lock never panics, so a poisoned lock may be used.
+        // Code under this lock never panics, so the lock is never poisoned.
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -187,8 +187,8 @@ impl Tasks {
     /// (`scope-3`).
     ///
     /// If the wait panics, this function stores the panic as a panic of the scope, drops all tasks that have not started, and
-    /// waits for the others. The wait panics if no spare worker is left, or if a task needs the one permit that the caller
-    /// keeps.
+    /// waits for the tasks that have started. The wait panics if no spare worker is left, or if a task needs the one permit
+    /// that the caller keeps.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();

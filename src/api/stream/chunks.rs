@@ -80,7 +80,7 @@ impl<T> Chunks<T> {
     /// than one item, and the puller has run all of them.
     ///
     /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input can block until an
-    /// earlier item has been run. If this puller had to run the earlier item, it would block forever.
+    /// earlier item has been run. If that earlier item were in this puller's own chunk, the puller would block forever.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
         feed: &Feed<I>,
@@ -149,8 +149,8 @@ impl<T> Chunks<T> {
         }
     }
 
-    /// Drops an input that is at its end, and stores the input's first panic. The caller must have unlocked the input,
-    /// because the input's destructor might wait.
+    /// Drops an input that is at its end. Stores the panic that ended the input or, if none did, the panic of the drop. The
+    /// caller must have unlocked the input, because the input's destructor might wait.
     fn end<I>(&self, (input, panic): End<I>) {
         let dropped = unwind::halt(|| drop(input)).err();
         let (first, second) = if panic.is_some() { (panic, dropped) } else { (dropped, None) };
@@ -198,8 +198,8 @@ impl<T> Drop for Chunks<T> {
 type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
 
 /// Pulls as many items as the lower bound of the input's `size_hint` says, but at least 1 and at most `most`. An input that
-/// yields fewer items or panics is at its end. In this case the function takes the input out of `source`, and returns it with
-/// its panic.
+/// yields fewer items or panics is at its end. In this case the function takes the input out of `source`, and returns the
+/// input and the payload of its panic, if it panicked.
 fn pull_from<I: Iterator>(
     source: &mut Option<I>,
     chunk: &mut Vec<I::Item>,

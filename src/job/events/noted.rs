@@ -41,7 +41,7 @@ fn note_above(job: JobPtr) {
 
 #[cold]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
-    // No earlier event of this thread has caused this push, so the push has no cause.
+    // A push has no cause: no earlier event of this thread has made it possible.
     no_cause();
     // SAFETY: the thread that pushes the cell keeps it alive, and the name lasts as long.
     let name = cell.name().map_or(0, |name| job.pool().log.new_name(unsafe { name.as_ref() }));
@@ -93,7 +93,7 @@ pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
 
 #[cold]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
-    // The join has caused this start, and not an earlier event of this thread.
+    // The start has no cause: the join has made it possible, and no earlier event of this thread.
     no_cause();
     enter(job, cell)
 }

@@ -69,7 +69,8 @@ pub(super) fn start(cell: CellPtr) -> Start {
     };
     events::refused(refuses, cell);
     job.pool().count_refused();
-    // This handle keeps the gates alive: as soon as the task is in the queue, another thread might run it to its end.
+    // Adds a handle, which keeps the gates alive until the end of this function: as soon as the task is in the queue, another
+    // thread might run it to its end.
     job.busy.keep();
     job.queue().push_returned(cell); // hand-4
     release(job);

@@ -19,8 +19,9 @@
 //! Because of their fences, the pusher sees the flag cleared, or the opening thread sees the task. In both cases the task is
 //! admitted.
 //!
-//! Claim: no task starts before the time until which its job is held off. A later call of `hold_off` can extend this time, so
-//! that the timer's entry fires before it. So the opening thread reads this time again when the entry fires (`open-1`).
+//! Claim: no task starts before the time until which its job is held off. A later call of `hold_off` can extend this time
+//! without a new entry, so that the armed entry fires too early. So the thread that fires the entry reads the time again
+//! (`open-1`).
 
 use super::{drop_delegates_in, drop_late, look};
 use crate::base::timer::{Key, NotArmed};
