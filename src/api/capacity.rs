@@ -116,8 +116,8 @@ impl Job {
                 return Some(taken);
             }
             let wait = || self.must_wait_for_slot(capacity);
-            // If the pusher is a task of another pool, it must re-acquire its permits after the wait. It wakes the next pusher
-            // before that.
+            // If the pusher is a task of another pool, it must re-acquire its permits after the wait. So it wakes the next
+            // pusher before it re-acquires them.
             unwind::at_caller(|| {
                 blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });

@@ -313,7 +313,7 @@ fn is_below(cell: CellPtr, job: JobPtr) -> bool {
 }
 
 /// Searches the queue of the job `queue` for the first task for which `is_it` returns true. Returns how many tasks go before
-/// that task. Returns `None` if there is no such task, or if other threads keep the queue lock.
+/// that task. Returns `None` if there is no such task, or if [`look_into`] fails to get the queue lock.
 fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     look_into(queue, |consumer| {
         let (mut ahead, mut found) = (0, false);
@@ -325,7 +325,8 @@ fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     })?
 }
 
-/// Locks the queue of the job `queue`, and calls `look` with its consumer. Returns `None` if other threads keep the queue lock.
+/// Locks the queue of the job `queue`, and calls `look` with the queue's consumer. Returns `None` if other threads own the
+/// queue lock at each of [`TRIES`] tries.
 fn look_into<T>(queue: JobPtr, look: impl FnOnce(&Consumer<'_>) -> T) -> Option<T> {
     for _ in 0..TRIES {
         let Some(consumer) = queue.queue().try_lock_quietly() else {

@@ -128,8 +128,8 @@ impl<I: Iterator> Feed<I> {
         self.come_back();
     }
 
-    /// Lowers the number of running pullers. Call this before a puller ends. After [`Pulled::Left`] the number is lowered
-    /// already.
+    /// Lowers the number of running pullers. Call this before a puller ends, except after [`Pulled::Left`]: the pull that
+    /// returned `Left` has lowered the number already.
     pub fn leave(&self) {
         // Ordering: AcqRel; the caller executes its fence after this change (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
@@ -187,7 +187,7 @@ impl<I: Iterator> Feed<I> {
     }
 
     /// Locks the input. If another puller has the lock, lowers the number of running pullers, and returns `None` (`pull-1` to
-    /// `pull-3`). The calling puller must end then.
+    /// `pull-3`). If the call returns `None`, the calling puller must end.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         for tries in 0..TRIES {
             let pulled = self.pulled();

@@ -110,7 +110,7 @@ pub struct Event {
     pub kind: Kind,
 }
 
-// The documentation of `start_with` promises this size.
+// The documentation of `Timeline::start_with` says how many bytes an event takes.
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const _: () = assert!(size_of::<Event>() == 48);
 
@@ -186,8 +186,8 @@ impl Track {
         Some(self.0.load(Ordering::Relaxed)).filter(|track| *track > 0)
     }
 
-    /// Returns the number of the job's track. If the job has no track yet, the number becomes `next`. The caller must hold the
-    /// lock of `Log::tracks`.
+    /// Returns the number of the job's track. If the job has no track yet, its track gets the number `next`. The caller must
+    /// hold the lock of `Log::tracks`.
     pub fn get_or_set(&self, next: u32) -> u32 {
         self.get().unwrap_or_else(|| {
             // Ordering: Relaxed; as in `get`.
@@ -398,7 +398,8 @@ fn locked<T>(mutex: &FiguresMutex<T>) -> FiguresGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the id of an event: `place` is the index of its ring, and `number` its number in that ring, from 1 on.
+/// Returns the id of an event. `place` is the index of the event's ring. `number` is the event's number in that ring: the
+/// first event has the number 1.
 fn id(place: usize, number: u64) -> u64 {
     (place as u64) << 48 | number
 }

@@ -6,8 +6,8 @@ use crate::pool::children::{Ended, Family};
 use crate::sync::atomic::Ordering;
 
 impl Ended {
-    /// Returns the numbers of the tasks of `job` that have returned, have panicked and were cancelled. Tasks of the jobs below
-    /// `job` are not counted.
+    /// Returns how many tasks of `job` have returned, how many have panicked, and how many were cancelled. Does not count
+    /// tasks of the jobs below `job`.
     pub fn of(job: JobPtr) -> Self {
         let tally = &job.tally;
         // Ordering: Relaxed all; figures. A wait for the job orders them before the waiter reads them.

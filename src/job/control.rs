@@ -217,7 +217,7 @@ fn note_futures(gate: JobPtr) {
     gate.permits.set(Flag::Futures);
     fence_after_rmw();
     if !gate.busy.load().no_tasks() {
-        // The new epoch makes each worker with a lease of this job load the word before its next task.
+        // The new epoch makes each worker with a lease of this job load the job's word before its next task.
         gate.pool().advance_epoch();
     }
     // A pusher might have relied on a worker with a lease of this job to check the queue. So this thread checks the queue now.

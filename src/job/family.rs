@@ -25,7 +25,7 @@ impl Family {
             if all {
                 return (alive, left);
             }
-            // Another thread is about to free one of these children. That thread removes the child from the table and adds the
+            // Another thread is about to free a child of `parent`. That thread removes the child from the table and adds the
             // child's counts to `left`. So this thread tries again.
             thread::yield_now();
         }

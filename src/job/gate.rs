@@ -65,7 +65,7 @@ use crate::sync::{fence_after_rmw, thread};
 use returns::{refuse, wait_at};
 
 /// Puts a task of `job` into the injector if each gate of the task has room and an empty queue. Otherwise puts the task into
-/// the queue of a gate.
+/// the queue of `job` or of an ancestor.
 pub fn push(job: JobPtr, cell: CellPtr) {
     // The task must not overtake tasks that wait (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
@@ -88,7 +88,8 @@ pub fn look(job: JobPtr) {
     }
 }
 
-/// Checks the queue of the job and of each ancestor, as [`look`] does.
+/// Checks the queues of the job and of each ancestor. Admits tasks from each queue for whose job there is room, as [`look`]
+/// does.
 pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }
@@ -123,8 +124,8 @@ pub fn serve_queue(job: JobPtr) {
     }
 }
 
-/// Admits tasks or requests a sweep as [`serve_queue`] does, but under the queue lock that the caller owns already. Then
-/// unlocks the queue. Call it if another thread has set the pending bit while the caller owned the lock.
+/// Admits tasks or requests a sweep as [`serve_queue`] does, then unlocks the queue. The caller must own the queue lock
+/// already. Call this function if another thread has set the pending bit while the caller owned the lock.
 #[cold]
 pub fn serve_queue_with(job: JobPtr, consumer: Consumer<'_>) {
     serve_until_whole(job, consumer, true);
@@ -156,7 +157,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
             }
         }
         // Another thread might have set the pending bit because of a cancelled task in the queue. While a gate of the job is
-        // held or held off, no worker takes that task out of the queue, so this thread does.
+        // held or held off, no worker takes that task out of the queue. So this thread takes it out.
         let all =
             !word_left || !is_stuck(job) || take_gone(job, &mut consumer, |_| true, &mut gone);
         word_left = true;
@@ -169,8 +170,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // The job might be idle now. A thread that waits until the job is idle might have failed to get the queue lock, and then
-    // relies on this thread, the lock's owner, to wake it.
+    // The job might be idle now. A thread that waits until the job is idle might have failed to get the queue lock from this
+    // thread. Such a thread relies on this thread to wake it.
     wake_if_idle(job);
     all_gone
 }

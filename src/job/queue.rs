@@ -86,7 +86,7 @@ impl<'a> Queue<'a> {
         Self { arrivals, departures }
     }
 
-    /// Adds a task at the tail, then executes a full fence (`push-2`, `push-3` of `gate`).
+    /// Adds a task at the tail of the list, then executes a full fence (`push-2` and `push-3` of module `gate`).
     ///
     /// The fence orders the push before each later load of the job's word by this thread.
     #[inline]

@@ -49,7 +49,7 @@ impl Deadline {
     /// caller must keep the job alive.
     ///
     /// # Errors
-    /// Returns an error if the timer's thread could not be started. Then the task was dropped.
+    /// Returns an error if the timer's thread could not be started. In this case the call has dropped the task.
     pub fn arm<F, T>(self, cell: CellPtr) -> std::io::Result<bool>
     where
         F: FnOnce() -> T + Send + 'static,

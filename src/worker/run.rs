@@ -99,8 +99,8 @@ impl Worker<'_> {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
         if resumed || cell.mark() == Mark::Handed {
-            // The task had its permit before it came into the deque, and its job might have been paused since. The lease gets
-            // an old epoch, so that the worker checks the job's word before it runs another task under that permit.
+            // The task had its permit before it was put into the deque, and the task's job might have been paused since. The
+            // lease gets an old epoch, so that the worker checks the job's word before it runs another task under that permit.
             epoch = epoch.wrapping_sub(1);
         }
         let paced = match gate::start(cell) {

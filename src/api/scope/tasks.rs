@@ -1,6 +1,7 @@
 //! The tasks of a scope, and the wait for all of them.
 //!
-//! A scoped task borrows values, but its type hides their lifetime. Three steps keep the values alive until the task has ended:
+//! A scoped task borrows values, but the lifetime of these values is not in the task's type. Three steps keep the values alive
+//! until the task has ended:
 //!
 //! - `scope-1`: the thread that makes a scoped task counts the task in `pending`, the number of tasks that have not ended. It
 //!   pushes the task afterwards.
@@ -128,8 +129,8 @@ impl Tasks {
         puller
     }
 
-    /// Adds `task`, which was not pushed yet, to the scope's list. Before that, removes started tasks from the list if the list
-    /// has doubled since their last removal.
+    /// Adds `task`, which was not pushed yet, to the scope's list. If the list has doubled since started tasks were last
+    /// removed from it, removes the started tasks first.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();
         if list.tasks.len() >= list.long {

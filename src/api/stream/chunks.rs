@@ -70,7 +70,7 @@ impl<T> Chunks<T> {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Stores the chunk size of a puller that stops. The next puller that starts wants a first chunk of this size.
+    /// Stores the chunk size of a puller that stops. The first chunk of the next puller that starts gets this size.
     pub fn keep_size(&self, size: usize) {
         // Ordering: Relaxed; a hint.
         self.size.store(size, Ordering::Relaxed);

@@ -125,7 +125,7 @@ pub fn acquired(job: JobPtr) -> usize {
 
 #[cold]
 pub fn granted(cell: CellPtr, number: usize) -> usize {
-    // The number is 0 if the wait began before the timeline was started. Then the permit stays unknown to the timeline.
+    // The number is 0 if the wait began before the timeline was started. The timeline does not show such a permit.
     if number == 0 || cell.is_gone() {
         return 0;
     }

@@ -42,7 +42,7 @@ static OPEN: Act =
 /// `until` has passed. After the return no task of the job acquires a permit before `until`.
 ///
 /// # Errors
-/// Returns an error if the timer's thread could not be started. Then nothing has changed.
+/// Returns an error if the timer's thread could not be started. In this case the job stays as it was before the call.
 pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
     {
         let mut times = job.extra_or_make().times();
