@@ -58,8 +58,7 @@ impl Job {
         // busy count without the tasks that hold a permit, and each of these futures has a busy count.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
-            // The number of tasks that go before the job's first task in the queue of an ancestor. 0 if no task of the job is
-            // in such a queue.
+            // If a task of the job is in the queue of an ancestor, the number of tasks that go before that task. Otherwise 0.
             let ahead = place_above(self.ptr()).unwrap_or(0);
             return Explanation::of_job(waiting(self.ptr(), ahead));
         }
@@ -168,8 +167,8 @@ fn futures_without_permit(_: JobPtr) -> usize {
     0
 }
 
-/// Returns why tasks of the job wait inside: one reason for each job that they wait for. `futures` is the number of the job's
-/// futures that wait without a permit.
+/// Returns why tasks of the job wait inside: one reason for each job in whose [`Job::wait`] they wait, and one for all other
+/// waits. `futures` is the number of the job's futures that wait without a permit.
 fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     if futures > 0 {

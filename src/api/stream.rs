@@ -21,9 +21,9 @@
 //! - `send-3`: the puller that has unlocked the input reads `pullers`, and whether a puller is queued. If a puller is missing,
 //!   this puller sends one.
 //!
-//! No puller stays missing, because both pullers execute a fence (`pull-2`, `send-2`). Either the puller that found the lock
-//! taken gets the lock at its last try, and continues (`pull-3`). Or the puller that unlocked the input reads that a puller is
-//! missing, and sends one (`send-3`).
+//! No puller stays missing. The puller that found the lock taken and the puller that unlocked the input both execute a fence
+//! (`pull-2`, `send-2`). So the first one gets the lock at its last try, and continues (`pull-3`), or the second one reads
+//! that a puller is missing, and sends one (`send-3`).
 
 pub mod chunks;
 pub mod fallible;
@@ -208,7 +208,7 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    /// Calls `push`, which must queue a puller, if a puller is missing (`send-2`, `send-3`). A puller is missing if none is
+    /// If a puller is missing, calls `push`, which must queue a puller (`send-2`, `send-3`). A puller is missing if none is
     /// queued and the input has not ended. In an unlimited job no puller is missing if `most_pullers` pullers run.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2

@@ -15,8 +15,9 @@
 //! - `release-3`: the thread checks the queue. If a task waits in the queue and the job has room, the thread admits tasks.
 //!
 //! Claim: no task waits in a job's queue while the job has room. A pusher pushes its task, and then loads the job's word. A
-//! thread that makes room changes the word, and then checks the queue. Each of them executes a full fence between its two steps
-//! (`push-3`, `release-2`). So the pusher sees the changed word, or the other thread sees the pushed task.
+//! thread that makes room changes the word, and then checks the queue. Each of these two threads executes a full fence between
+//! its two steps (`push-3`, `release-2`). So the pusher sees the changed word, or the thread that makes room sees the pushed
+//! task.
 //!
 //! To admit tasks from a queue, a thread must own the queue lock. A thread that fails to get the lock sets the pending bit, so
 //! that the lock's owner re-checks the queue (module `queue`). The owner makes a reservation before it pops a task. If a pusher
@@ -102,8 +103,8 @@ fn leave_gate(gate: JobPtr) {
     look(gate);
 }
 
-/// Calls [`serve_queue`] and returns true, if the job has room or if the tasks in its queue must be dropped. Otherwise returns
-/// false.
+/// If the job has room, or if the tasks in its queue must be dropped, calls [`serve_queue`] and returns true. Otherwise
+/// returns false.
 #[inline]
 fn serve_if_due(job: JobPtr) -> bool {
     let word = job.permits.load();
@@ -190,8 +191,8 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     match consumer.pop() {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::Unfinished => {
-            // No task can be popped now, for instance because a push is unfinished, so this thread cancels the reservation. A
-            // pusher might have found the job full because of this reservation. So this call returns true, and the caller
+            // No task can be popped now, for instance because a push is unfinished. So this thread cancels the reservation. A
+            // pusher might have found the job full because of the reservation. So this function returns true, and the caller
             // checks the queue again.
             job.permits.unreserve();
             fence_after_rmw();

@@ -74,7 +74,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Serves tasks until the thread has lent its seat or the pool is drained.
+    /// Serves tasks until the thread has lent its seat or the drain of the pool has ended.
     fn run(&self) -> Left {
         while let Some(cell) = self.find() {
             self.serve(cell);

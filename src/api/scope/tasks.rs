@@ -50,7 +50,8 @@ pub struct Tasks {
 }
 
 struct List {
-    /// The tasks that had not started when this list was last cleaned up, and all newer tasks. The oldest task is first.
+    /// The tasks that had not started when started tasks were last removed from this list, and all newer tasks. The oldest
+    /// task is first.
     tasks: Vec<ScopedTask>,
     /// The length of `tasks` at which the started tasks are removed from `tasks`.
     long: usize,

@@ -13,9 +13,9 @@
 //!   of running pullers, and executes a full fence. Then it reads `held`. If `held` is 0, this puller pulls again. If not, its
 //!   task ends.
 //!
-//! A puller always pulls the items that are given back, because both pullers execute a fence. Either the puller that has run
-//! its chunk gets the lock of the input (`chunk-1`). Or the puller that has found the end of the input sees that `held` is 0,
-//! and pulls again (`end-1`).
+//! A puller always pulls the items that are given back. The puller that has run its chunk and the puller that has found the
+//! end of the input both execute a fence. So the first one gets the lock of the input (`chunk-1`), or the second one sees that
+//! `held` is 0, and pulls again (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};

@@ -84,7 +84,7 @@ fn may_begin(gate: JobPtr, job: JobPtr) -> bool {
     let word = gate.permits.load();
     // A task whose weight exceeds the limit is allowed to run alone.
     let runs_alone = !word.is_held() && word.running() == gate.permits_for(job);
-    // A rate might have set the flag `HeldOff`, although the pusher has taken this task's tokens already. So this function
-    // checks the time of the hold-off instead of the flag.
+    // The flag `HeldOff` is also set while a rate allows no start. A rate must not stop this task, because the pusher has
+    // taken the task's tokens already. So this function checks the time of the hold-off instead of the flag.
     (word.is_settled() || runs_alone) && hold::held_until(gate).is_none()
 }

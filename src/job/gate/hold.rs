@@ -13,11 +13,11 @@
 //! - `open-2`: The thread executes a full fence.
 //! - `open-3`: The thread checks the job's queue, and admits tasks from it.
 //!
-//! Claim: each task that waits because of the flag `HeldOff` is admitted when the job is opened. The flag and the timer's entry
-//! change under one lock, so an entry is armed whenever the flag is set. A pusher pushes its task, and then loads the word
-//! (`push-2` to `push-4` of `gate`). The opening thread clears the flag, and then checks the queue (`open-1` to `open-3`).
-//! Because of their fences, the pusher sees the flag cleared, or the opening thread sees the task. In both cases the task is
-//! admitted.
+//! Claim: each task that waits because of the flag `HeldOff` is admitted when the job is opened. The flag and the timer's
+//! entry change under one lock, so an entry is armed whenever the flag is set. A pusher pushes its task, and then loads the
+//! word (`push-2` to `push-4` of module `gate`). The opening thread clears the flag, and then checks the queue (`open-1` to
+//! `open-3`). Because both threads execute a fence in between, the pusher sees the flag cleared, or the opening thread sees
+//! the task. In both cases the task is admitted.
 //!
 //! Claim: no task starts before the time until which its job is held off. A later call of `hold_off` can extend this time
 //! without a new entry, so that the armed entry fires too early. So the thread that fires the entry reads the time again
