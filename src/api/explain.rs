@@ -51,7 +51,7 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn explain(&self) -> Explanation {
-        // The timer is read before the counts: a task that leaves the timer between the two reads is then in the counts.
+        // The timer is read before the counts. So a task that leaves the timer between the two reads is in the counts.
         let first_delayed = self.ptr().first_delayed();
         let stats = self.stats();
         // The number of the job's futures that wait without a permit. `stats.ready` includes these futures: it is the job's

@@ -50,8 +50,8 @@ use std::time::Duration;
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
 const _: () = assert!(TURN.is_power_of_two());
-/// A puller that has run for this time stops if other tasks wait for its worker. The waiting task can be the next puller. With
-/// a shorter time, pullers would replace each other too often.
+/// A puller that has run for this time stops if other tasks wait for its worker. The waiting task can be the next puller of
+/// the same input. With a shorter time, the pullers of one input would replace each other too often.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
 /// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The tries end
@@ -87,7 +87,7 @@ pub struct Feed<I> {
 pub enum Pulled<I: Iterator> {
     /// One item, and its number.
     Item(u64, I::Item),
-    /// No item is left.
+    /// The caller must pull no further item: the input is at its end, or the feed is finished.
     End,
     /// Another puller has the lock of the input, or has found the end of the input. The caller has lowered the number
     /// of running pullers, and must end.

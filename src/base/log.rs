@@ -68,9 +68,9 @@ pub enum Why {
 /// How a run of a task on a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// The task has ended.
+    /// The task or the permit has ended. A task with a handle might have panicked.
     Over,
-    /// A task without a handle has panicked.
+    /// The task has panicked, and had no handle.
     Panicked,
     /// The task did not run: its handle had cancelled it, or its deadline had come.
     Cancelled,
@@ -321,11 +321,11 @@ impl Log {
         span.1.get_or_insert_with(|| self.now());
     }
 
-    /// Adds an event. Returns its id.
+    /// Adds an event to a ring. Returns the event's id.
     pub fn push(&self, event: Event) -> u64 {
         let place = HERE.with(|here| match here.seat.get() {
-            // A thread that is not a worker has no seat. The address of its thread-local value selects one of the rings for
-            // such threads.
+            // A thread that is not a worker has no seat. The address of the thread's `Here` selects one of the rings for such
+            // threads.
             u16::MAX => self.rings.len() - 1 - (std::ptr::from_ref(here).addr() >> 8) % OUTSIDE,
             seat => usize::from(seat) % self.rings.len(),
         });

@@ -250,8 +250,8 @@ fn cancel_with_all_below(job: JobPtr) {
     if mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that is made during a pass can accept tasks before its parent is marked as cancelled. So the loop ends only when
-    // a pass over all jobs below finds no new job.
+    // A child that is made during a pass of this loop can accept tasks before its parent is marked as cancelled. So the loop
+    // ends only when a pass over all jobs below finds no new job.
     loop {
         let mut found = Vec::new();
         family::add_below(job, &mut found);

@@ -324,8 +324,8 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Acquires the permits of `gate` and of each ancestor of `gate` for a task, and takes a token of each rate. Call it if `gate`
-/// has the flag `Rated`. The task must have its permits of each gate below `gate`.
+/// Acquires the permits of `gate` and of each ancestor of `gate` for a task, and takes a token of each rate. Call this
+/// function if `gate` has the flag `Rated`. The task must have its permits of each gate below `gate`.
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {
@@ -403,7 +403,7 @@ pub fn is_waited_for(gate: JobPtr) -> bool {
 
 /// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
-    // The loop is written by hand because each inline join runs it: the iterator `gates` needs three more instructions.
+    // The loop does not use the iterator `gates`, which takes three more instructions: each inline join runs this loop.
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

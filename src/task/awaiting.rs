@@ -66,7 +66,7 @@ impl Wait {
         }
     }
 
-    /// Ends the wait: the state word of the future no longer counts it.
+    /// Ends the wait: from now on the state word of the future does not count it.
     pub fn end(&mut self) {
         if let Some(face) = self.0.take() {
             // SAFETY: the reference was added by `begin`. If it is the last, the future has ended.

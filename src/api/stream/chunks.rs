@@ -42,7 +42,7 @@ pub struct Chunks<T> {
 pub enum Pulled {
     /// At least one item was put into the chunk.
     Chunk,
-    /// No item is left.
+    /// The caller must pull no further item: the input is at its end, or the feed is finished.
     End,
     /// Another puller has the lock of the input, or other pullers hold the last items. The caller has lowered the number of
     /// running pullers, and must end.

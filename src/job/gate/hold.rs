@@ -96,7 +96,8 @@ fn open(due: Due, key: Key) {
     {
         let mut times = job.extra_or_make().times();
         if times.armed != Some(key) {
-            // Another entry has replaced this entry after the timer had fired it. So this entry must not end the hold-off.
+            // The timer has fired this entry, but the entry is no longer the one that is armed for the job. So this entry must
+            // not end the hold-off.
             drop(times);
             return lifetime::drop_handle(job);
         }

@@ -334,7 +334,7 @@ impl<'a> Pen<'a> {
         self.over.entry(open.track).or_default().push(open.slices);
     }
 
-    /// Adds all tasks whose end was not recorded to the picture, and returns the picture.
+    /// Returns the picture. Includes the tasks whose end was not recorded.
     pub fn finish(mut self, record: &Record) -> Picture {
         for open in std::mem::take(&mut self.open).into_values() {
             let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
