@@ -1,7 +1,8 @@
 //! Selects `std`, loom or shuttle as the source of atomics, cells, threads, deques, statics and time. Each source is one *arm*.
 //!
-//! All arms export the same names, and have no logic of their own. All other code of the crate takes atomics, threads and time
-//! from this module. So loom's models and shuttle's scenarios check the same code that runs in production.
+//! The three arms (`std`, loom and shuttle) export the same names, and have no logic of their own. All other code of the crate
+//! takes atomics, threads and time from this module. So loom's models and shuttle's scenarios check the same code that runs in
+//! production.
 
 #[cfg(tollgate_loom)]
 #[path = "../checking/sync/loom.rs"]

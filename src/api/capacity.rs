@@ -16,7 +16,7 @@
 //!
 //! A thread that closes the job or the pool:
 //! - `close-1`: the thread sets the flag that closes the job or the pool.
-//! - `close-2`: the thread wakes the pushers of every key in the list of blocked pushers.
+//! - `close-2`: the thread wakes all pushers that wait under the keys in the pool's list of blocked pushers.
 //!
 //! A pusher that was woken and takes a slot wakes the next pusher if a slot is still free. If no other pusher waits, the woken
 //! pusher clears the *waited* bit. A pusher can be a task of another pool, which must re-acquire its permits after the wait.
@@ -27,7 +27,7 @@
 //! least as many as the slots, and at least as many as the tasks in the queue. So at most about half of the queue's cells are
 //! empty, or about as many cells as there are slots if that is more.
 //!
-//! A future that waits for a slot does the same steps as a blocked pusher: see module `reserve`.
+//! A future that waits for a slot does the same steps as a thread: see module `reserve`.
 //!
 //! A pusher that is about to park misses no slot that is released. Either the pusher's check sees the free slot (`full-2`), or
 //! the thread that releases the slot sees the *waited* bit and wakes a pusher (`slot-1`, `slot-2`).
@@ -81,9 +81,9 @@ impl Job {
         }
     }
 
-    /// Frees the empty cells in the job's queue if there are enough of them. *Enough* is the greatest of three numbers: the
-    /// slots of the capacity, the slots that are taken, and twice the cells without a slot that the last pass left in the
-    /// queue.
+    /// Frees the empty cells in the job's queue, in one pass over the queue, if there are enough of them. *Enough* is the
+    /// greatest of three numbers: the slots of the capacity, the slots that are taken, and twice the number of cells without a
+    /// slot that were still in the queue after the last pass.
     ///
     /// A pass over the queue visits each cell, and frees the empty ones. In a job without children at least half of the visited
     /// cells are empty. So in such a job all passes together visit at most two cells for each push, on average.
@@ -116,8 +116,8 @@ impl Job {
                 return Some(taken);
             }
             let wait = || self.must_wait_for_slot(capacity);
-            // If the pusher is a task of another pool, it must re-acquire its permits after the wait. It wakes the next pusher
-            // before that.
+            // If the pusher is a task of another pool, it must re-acquire its permits after the wait. So it wakes the next
+            // pusher before it re-acquires them.
             unwind::at_caller(|| {
                 blocking::wait_then(capacity.key(), None, None, wait, || self.pass_on(capacity));
             });
@@ -125,8 +125,9 @@ impl Job {
         None
     }
 
-    /// Sets the *waited* bit. Returns true if the pusher must wait: no slot is free, and the job accepts tasks. The caller must
-    /// hold the lock of the parking lot's bucket (`full-2`).
+    /// Returns true if the pusher must wait: no slot is free, and the job accepts tasks. Before this check, sets the *waited*
+    /// bit of `capacity`, so that a thread that releases a slot wakes the pusher. The caller must hold the lock of the parking
+    /// lot's bucket (`full-2`).
     pub(super) fn must_wait_for_slot(&self, capacity: &Capacity) -> bool {
         // Ordering: AcqRel; pairs with `slot-1`, in which a thread reads the bit (full-2).
         capacity.taken.fetch_or(WAITED, Ordering::AcqRel);

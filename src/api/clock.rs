@@ -1,6 +1,6 @@
 //! The clock of a pool, its timer, and the timer's thread.
 //!
-//! Each held-off job, delayed task and deadline has an entry in the pool's [`Timer`]. When the time of an entry has come, the
+//! Each held-off job, delayed task and deadline has an entry in the pool's `Timer`. When the time of an entry has come, the
 //! timer's thread or [`ManualClock::advance`] *fires* the entry: it calls the entry's action. The action can drop a task's
 //! captures, whose destructors are the user's code. If such a destructor waits, the timer's thread first hands the timer to a
 //! new thread.

@@ -51,15 +51,14 @@ impl Job {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     pub fn explain(&self) -> Explanation {
-        // The timer is read before the counts: a task that leaves the timer between the two reads is then in the counts.
+        // The timer is read before the counts. So a task that leaves the timer between the two reads is in the counts.
         let first_delayed = self.ptr().first_delayed();
         let stats = self.stats();
-        // The number of the job's futures that wait without a permit. `stats.ready` includes them, because each of them still
-        // counts as busy.
+        // The number of the job's futures that wait without a permit. `stats.ready` includes these futures: it is the job's
+        // busy count without the tasks that hold a permit, and each of these futures has a busy count.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
-            // The number of tasks that go before the job's first task in the queue of an ancestor. 0 if no task of the job is
-            // in such a queue.
+            // If a task of the job is in the queue of an ancestor, the number of tasks that go before that task. Otherwise 0.
             let ahead = place_above(self.ptr()).unwrap_or(0);
             return Explanation::of_job(waiting(self.ptr(), ahead));
         }
@@ -141,7 +140,7 @@ impl Job {
             },
             Stage::Waiting if self.hands_over() => match ahead_of(job, cell) {
                 Some(ahead) => waiting(job, ahead),
-                // A waiting task that is in no queue already has its permits. Such a task is in an injector.
+                // The task is in no queue: it was handed over with its permits, and lies in an injector.
                 None => handed_over(job),
             },
             Stage::Waiting => waiting(job, ahead_of(job, cell).unwrap_or(0)),
@@ -171,8 +170,8 @@ fn futures_without_permit(_: JobPtr) -> usize {
     0
 }
 
-/// Returns why tasks of the job wait inside: one reason for each job that they wait for. `futures` is the number of the job's
-/// futures that wait without a permit.
+/// Returns why tasks of the job wait inside: one reason for each job in whose [`Job::wait`] they wait, and one for all other
+/// waits. `futures` is the number of the job's futures that wait without a permit.
 fn waits_of(job: JobPtr, futures: usize) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     if futures > 0 {
@@ -294,7 +293,7 @@ fn ahead_of(job: JobPtr, cell: CellPtr) -> Option<usize> {
 /// before that task, or `None` if there is no such task.
 fn place_above(job: JobPtr) -> Option<usize> {
     let stands = |gate| Some((gate, place(gate, |cell| is_below(cell, job))?));
-    // If tasks of the job are in several of these queues, the one in the outermost queue goes first.
+    // If several ancestors have tasks of the job in their queues, the task in the queue of the outermost ancestor goes first.
     let (gate, ahead) = job.gates().skip(1).filter_map(stands).last()?;
     Some(ahead + ahead_above(gate))
 }
@@ -316,7 +315,7 @@ fn is_below(cell: CellPtr, job: JobPtr) -> bool {
 }
 
 /// Searches the queue of the job `queue` for the first task for which `is_it` returns true. Returns how many tasks go before
-/// that task. Returns `None` if there is no such task, or if other threads keep the queue lock.
+/// that task. Returns `None` if there is no such task, or if [`look_into`] fails to get the queue lock.
 fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     look_into(queue, |consumer| {
         let (mut ahead, mut found) = (0, false);
@@ -328,7 +327,8 @@ fn place(queue: JobPtr, is_it: impl Fn(CellPtr) -> bool) -> Option<usize> {
     })?
 }
 
-/// Locks the queue of the job `queue`, and calls `look` with its consumer. Returns `None` if other threads keep the queue lock.
+/// Locks the queue of the job `queue`, and calls `look` with the queue's consumer. Returns `None` if other threads own the
+/// queue lock at each of [`TRIES`] tries.
 fn look_into<T>(queue: JobPtr, look: impl FnOnce(&Consumer<'_>) -> T) -> Option<T> {
     for _ in 0..TRIES {
         let Some(consumer) = queue.queue().try_lock_quietly() else {

@@ -160,7 +160,7 @@ impl Job {
 
     /// Ends the pause of the job. Does nothing if the job is not paused.
     ///
-    /// If the pool begins to drain before `resume` has returned, the drain can still cancel the job because of the pause.
+    /// If the pool begins to drain before `resume` has returned, the drain can still find the job paused, and cancel it.
     ///
     /// # Examples
     ///
@@ -206,9 +206,9 @@ impl Job {
     /// [`JobStats::cancelled`](crate::JobStats::cancelled) is exactly the number of dropped tasks.
     ///
     /// After `cancel`, running closures continue, and can ask [`is_cancelled`](crate::is_cancelled). Pending futures are
-    /// dropped. A future that is in its second or a later poll during the call is dropped after that poll. Its handle returns
-    /// `Cancelled`, even if that poll makes it ready. A worker that is between two tasks can still start one task of the job. A
-    /// task that joins another task of the same job can still run that task inline.
+    /// dropped. A future that is in its second or a later poll during the call is dropped after that poll. The future's handle
+    /// returns `Cancelled`, even if that poll makes the future ready. A worker that is between two tasks can still start one
+    /// task of the job. A task that joins another task of the same job can still run that task inline.
     ///
     /// The destructors of a dropped task's captures are allowed to wait, as a task is: a spare worker replaces the worker
     /// during the wait. If destructors wait for each other in a chain, each of them needs a thread. A wait panics if it would

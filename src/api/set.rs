@@ -303,7 +303,8 @@ impl<T> TaskSet<T> {
     ///
     /// # Blocking
     ///
-    /// Blocks only if a task has ended and not stored its result yet, until the result is stored.
+    /// If a task of the set has ended but its result is not stored yet, blocks until the result is stored. Otherwise never
+    /// blocks.
     ///
     /// # Examples
     ///

@@ -15,15 +15,15 @@
 //!
 //! - `pull-1`: a puller that finds the lock of the input taken lowers `pullers`, the number of running pullers.
 //! - `pull-2`: that puller executes a full fence.
-//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it raises `pullers` again. If not, it leaves.
+//! - `pull-3`: that puller tries the lock once more. If it gets the lock, it raises `pullers` again. If not, its task ends.
 //! - `send-1`: the puller that has the lock of the input unlocks it.
 //! - `send-2`: the puller that has unlocked the input executes a full fence.
 //! - `send-3`: the puller that has unlocked the input reads `pullers`, and whether a puller is queued. If a puller is missing,
 //!   this puller sends one.
 //!
-//! No puller stays missing, because both pullers execute a fence (`pull-2`, `send-2`). Either the puller that found the lock
-//! taken gets the lock at its last try, and continues (`pull-3`). Or the puller that unlocked the input reads that a puller is
-//! missing, and sends one (`send-3`).
+//! No puller stays missing. The puller that found the lock taken and the puller that unlocked the input both execute a fence
+//! (`pull-2`, `send-2`). So the first one gets the lock at its last try, and continues (`pull-3`), or the second one reads
+//! that a puller is missing, and sends one (`send-3`).
 
 pub mod chunks;
 pub mod fallible;
@@ -50,8 +50,8 @@ use std::time::Duration;
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
 const _: () = assert!(TURN.is_power_of_two());
-/// A puller that has run for this time stops if other tasks wait for its worker. The waiting task can be the next puller. With
-/// a shorter time, pullers would replace each other too often.
+/// A puller that has run for this time stops if other tasks wait for its worker. The waiting task can be the next puller of
+/// the same input. With a shorter time, the pullers of one input would replace each other too often.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
 /// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The tries end
@@ -87,7 +87,7 @@ pub struct Feed<I> {
 pub enum Pulled<I: Iterator> {
     /// One item, and its number.
     Item(u64, I::Item),
-    /// No item is left.
+    /// The caller must pull no further item: the input is at its end, or the feed is finished.
     End,
     /// Another puller has the lock of the input, or has found the end of the input. The caller has lowered the number
     /// of running pullers, and must end.
@@ -100,8 +100,8 @@ pub enum Pulled<I: Iterator> {
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that the input is empty, no puller is ever sent. The thread that makes this state
-    /// does not call the input's `next` to find out, because `next` could return an item that is not `Send`.
+    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start. The calling thread
+    /// does not call the input's `next` to find out, because the item might not be `Send`: then no puller could get it.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -128,8 +128,8 @@ impl<I: Iterator> Feed<I> {
         self.come_back();
     }
 
-    /// Lowers the number of running pullers. Call this before a puller ends. After [`Pulled::Left`] the number is lowered
-    /// already.
+    /// Lowers the number of running pullers. Call this before a puller ends, except after [`Pulled::Left`]: the pull that
+    /// returned `Left` has lowered the number already.
     pub fn leave(&self) {
         // Ordering: AcqRel; the caller executes its fence after this change (pull-1).
         self.pullers.fetch_sub(1, Ordering::AcqRel);
@@ -187,7 +187,7 @@ impl<I: Iterator> Feed<I> {
     }
 
     /// Locks the input. If another puller has the lock, lowers the number of running pullers, and returns `None` (`pull-1` to
-    /// `pull-3`). The calling puller must end then.
+    /// `pull-3`). If the call returns `None`, the calling puller must end.
     pub fn come_to_source(&self) -> Option<MutexGuard<'_, Option<I>>> {
         for tries in 0..TRIES {
             let pulled = self.pulled();
@@ -208,7 +208,7 @@ impl<I: Iterator> Feed<I> {
         source
     }
 
-    /// Calls `push`, which must queue a puller, if a puller is missing (`send-2`, `send-3`). A puller is missing if none is
+    /// If a puller is missing, calls `push`, which must queue a puller (`send-2`, `send-3`). A puller is missing if none is
     /// queued and the input has not ended. In an unlimited job no puller is missing if `most_pullers` pullers run.
     pub fn send_puller(&self, push: impl FnOnce()) {
         full_fence(); // send-2
@@ -256,8 +256,9 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// If another thread queues a puller at the same time, one of the two threads drops it, because both take the lock of
-    /// `queued`. Either this thread finds the puller in `queued`, or the other thread sees that the feed is finished.
+    /// A puller that another thread queues during this call is dropped, too. Both threads take the lock of `queued`. So this
+    /// thread finds the puller in `queued`, or the other thread sees that the feed is finished. The thread that does so drops
+    /// the puller.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);

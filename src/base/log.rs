@@ -34,7 +34,7 @@ pub enum Kind {
     Started,
     /// The task waits inside, without its permit.
     Waits,
-    /// The task has its permit again.
+    /// The task has waited inside, and has its permit again.
     Resumed,
     /// A run of the task on a worker ended: the task has ended, or is a pending future.
     Ended(How),
@@ -68,7 +68,7 @@ pub enum Why {
 /// How a run of a task on a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// The task has ended.
+    /// The task or the permit has ended. A task with a handle might have panicked.
     Over,
     /// The task has panicked.
     Panicked,
@@ -110,7 +110,7 @@ pub struct Event {
     pub kind: Kind,
 }
 
-// The documentation of `start_with` promises this size.
+// The documentation of `Timeline::start_with` says how many bytes an event takes.
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const _: () = assert!(size_of::<Event>() == 48);
 
@@ -188,8 +188,8 @@ impl Track {
         Some(self.0.load(Ordering::Relaxed)).filter(|track| *track > 0)
     }
 
-    /// Returns the number of the job's track. If the job has no track yet, the number becomes `next`. The caller must hold the
-    /// lock of `Log::tracks`.
+    /// Returns the number of the job's track. If the job has no track yet, its track gets the number `next`. The caller must
+    /// hold the lock of `Log::tracks`.
     pub fn get_or_set(&self, next: u32) -> u32 {
         self.get().unwrap_or_else(|| {
             // Ordering: Relaxed; as in `get`.
@@ -246,8 +246,8 @@ impl Ring {
 pub struct Log {
     rings: Box<[CachePadded<FiguresMutex<Ring>>]>,
     tracks: FiguresMutex<Tracks>,
-    /// The time of the timeline's last start, and the time of the stop after that start, if it has been stopped. In nanoseconds
-    /// from the making of the pool.
+    /// The times of the timeline's last start and of the stop after that start, in nanoseconds from the making of the pool.
+    /// The stop is `None` until the timeline is stopped.
     span: FiguresMutex<(u64, Option<u64>)>,
     made: Instant,
     /// The number of permits without a task that were given a number so far.
@@ -345,8 +345,8 @@ impl Log {
     /// the event.
     fn add(&self, event: impl FnOnce() -> Event) -> u64 {
         let place = HERE.with(|here| match here.seat.get() {
-            // A thread that is not a worker has no seat. The address of its thread-local value selects one of the rings for
-            // such threads.
+            // A thread that is not a worker has no seat. The address of the thread's `Here` selects one of the rings for such
+            // threads.
             u16::MAX => self.rings.len() - 1 - (std::ptr::from_ref(here).addr() >> 8) % OUTSIDE,
             seat => usize::from(seat) % self.rings.len(),
         });
@@ -356,7 +356,8 @@ impl Log {
     }
 
     /// Returns the number of a job's track. Calls `track` with an unused number, under the lock of the tracks. If the job has
-    /// no track, `track` must give it the unused number. In each case `track` must return the number of the job's track.
+    /// no track yet, `track` must make the unused number the number of the job's track. In each case `track` must return the
+    /// number of the job's track.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
         let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;
@@ -417,7 +418,8 @@ fn locked<T>(mutex: &FiguresMutex<T>) -> FiguresGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the id of an event: `place` is the index of its ring, and `number` its number in that ring, from 1 on.
+/// Returns the id of an event. `place` is the index of the event's ring. `number` is the event's number in that ring: the
+/// first event has the number 1.
 fn id(place: usize, number: u64) -> u64 {
     (place as u64) << 48 | number
 }

@@ -6,8 +6,8 @@ use crate::pool::children::{Ended, Family};
 use crate::sync::atomic::Ordering;
 
 impl Ended {
-    /// Returns the numbers of the tasks of `job` that have returned, have panicked and were cancelled. Tasks of the jobs below
-    /// `job` are not counted.
+    /// Returns how many tasks of `job` have returned, how many have panicked, and how many were cancelled. Does not count
+    /// tasks of the jobs below `job`.
     pub fn of(job: JobPtr) -> Self {
         let tally = &job.tally;
         // Ordering: Relaxed all; figures. A wait for the job orders them before the waiter reads them.
@@ -23,8 +23,8 @@ impl Family {
     /// Adds `child` to the entry of `parent` in the table of children. The caller must keep the record of `child` alive.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
         if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
-            // A worker with a lease of the parent can still treat the parent as unlimited. The new epoch makes that worker
-            // check the parent's word.
+            // A job with a child is not unlimited. A worker with a lease of the parent can still treat the parent as
+            // unlimited: the new epoch makes that worker check the parent's word.
             parent.pool().advance_epoch();
         }
         self.shard(parent.opaque())

@@ -105,8 +105,8 @@ fn changed(job: JobPtr, held_changed: bool) {
 /// draining, cancels a held job instead of adding it. The list owns a handle of each job on it, so the record of such a job is
 /// not freed.
 ///
-/// - `list-1`: the caller, which has changed the job's word, locks the list of held jobs and loads the word. If the job is held, the
-///   caller adds the job to the list, unless `list-2` says otherwise.
+/// - `list-1`: the caller, which has changed the job's word, locks the list of held jobs and loads the word. If the job is
+///   held and the pool is not draining, the caller adds the job to the list.
 /// - `list-2`: under the lock, the caller checks the pool's flag *draining*. If the flag is set, the caller cancels a held job
 ///   instead of adding it.
 /// - `drain-1`: the draining thread sets the flag *draining*.
@@ -217,7 +217,7 @@ fn note_futures(gate: JobPtr) {
     gate.permits.set(Flag::Futures);
     fence_after_rmw();
     if !gate.busy.load().no_tasks() {
-        // The new epoch makes each worker with a lease of this job load the word before its next task.
+        // The new epoch makes each worker with a lease of this job load the job's word before its next task.
         gate.pool().advance_epoch();
     }
     // A pusher might have relied on a worker with a lease of this job to check the queue. So this thread checks the queue now.
@@ -250,8 +250,8 @@ fn cancel_with_all_below(job: JobPtr) {
     if mark_cancelled(job) {
         marked.push(job);
     }
-    // A child that is made during a pass can accept tasks before its parent is marked as cancelled. So the loop ends only when
-    // a pass over all jobs below finds no new job.
+    // A child that is made during a pass of this loop can accept tasks before its parent is marked as cancelled. So the loop
+    // ends only when a pass over all jobs below finds no new job.
     loop {
         let mut found = Vec::new();
         family::add_below(job, &mut found);

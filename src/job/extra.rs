@@ -21,7 +21,7 @@ pub struct Extra {
     pub keeps_permits: bool,
     /// The slots of the job, if the job has a capacity.
     pub capacity: Option<Arc<Capacity>>,
-    /// The samples of the job's tasks, if the job's limit adapts.
+    /// The samples of the job's tasks, if the job has an adaptive limit.
     pub samples: Option<Samples>,
     /// The histograms of the job, if the job is timed.
     pub timed: Option<Box<Timed>>,
@@ -39,7 +39,8 @@ pub struct Extra {
     pub weight: Option<NonZeroU32>,
     /// The job's hold-off, its rates and its delayed tasks.
     times: Mutex<Times>,
-    /// True if one of the job's rates counts the ends of tasks. Changed only under the lock of `times`.
+    /// True if one of the job's rates counts the ends of tasks, as `Rate::gap_after_end` does. Changed only under the lock of
+    /// `times`.
     has_gap: AtomicBool,
 }
 
@@ -95,13 +96,14 @@ impl Extra {
         self.times.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns true if one of the job's rates counts the ends of tasks.
+    /// Returns true if one of the job's rates counts the ends of tasks, as `Rate::gap_after_end` does.
     pub fn has_gap(&self) -> bool {
         // Ordering: Relaxed; the field is changed only under the lock of `times`, which each start at a rate takes.
         self.has_gap.load(Ordering::Relaxed)
     }
 
-    /// Notes whether one of the job's rates counts the ends of tasks. The caller must have the lock of `times`.
+    /// Sets whether one of the job's rates counts the ends of tasks, as `Rate::gap_after_end` does. The caller must have the
+    /// lock of `times`.
     pub fn set_gap(&self, has_gap: bool) {
         // Ordering: Relaxed; as in `has_gap`.
         self.has_gap.store(has_gap, Ordering::Relaxed);

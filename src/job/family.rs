@@ -25,7 +25,7 @@ impl Family {
             if all {
                 return (alive, left);
             }
-            // Another thread is about to free one of these children. That thread removes the child from the table and adds the
+            // Another thread is about to free a child of `parent`. That thread removes the child from the table and adds the
             // child's counts to `left`. So this thread tries again.
             thread::yield_now();
         }
@@ -89,7 +89,7 @@ pub fn known_jobs(pool: &Shared) -> Vec<Kept> {
     pool.held().iter().for_each(&mut add);
     for shard in pool.family.shards() {
         for (parent, below) in shard.iter().filter(|(_, below)| !below.children.is_empty()) {
-            // A child in the table has a handle of its parent.
+            // A child in the table has a handle of its parent, so the parent's record is not freed.
             add(parent);
             below.children.iter().for_each(&mut add);
         }
@@ -134,8 +134,8 @@ pub fn add_below(job: JobPtr, below: &mut Vec<Kept>) {
 /// counts the ended tasks of all these jobs. If two passes in a row count the same number, no task has ended between the two
 /// counts. So all these jobs were idle at one moment between the two passes.
 ///
-/// If a child was removed from the table of children during the passes, their numbers might lack the tasks of that child. Then
-/// a further pass must follow.
+/// If a child was removed from the table of children while the two passes ran, the passes might not have counted the tasks of
+/// that child. In this case a further pass must follow.
 #[derive(Debug, Default)]
 pub struct Passes(Option<Pass>);
 

@@ -15,8 +15,9 @@
 //! - `release-3`: the thread checks the queue. If a task waits in the queue and the job has room, the thread admits tasks.
 //!
 //! Claim: no task waits in a job's queue while the job has room. A pusher pushes its task, and then loads the job's word. A
-//! thread that makes room changes the word, and then checks the queue. Each of them executes a full fence between its two steps
-//! (`push-3`, `release-2`). So the pusher sees the changed word, or the other thread sees the pushed task.
+//! thread that makes room changes the word, and then checks the queue. Each of these two threads executes a full fence between
+//! its two steps (`push-3`, `release-2`). So the pusher sees the changed word, or the thread that makes room sees the pushed
+//! task.
 //!
 //! To admit tasks from a queue, a thread must own the queue lock. A thread that fails to get the lock sets the pending bit, so
 //! that the lock's owner re-checks the queue (module `queue`). The owner makes a reservation before it pops a task. If a pusher
@@ -65,7 +66,7 @@ use crate::sync::{fence_after_rmw, thread};
 use returns::{refuse, wait_at};
 
 /// Puts a task of `job` into the injector if each gate of the task has room and an empty queue. Otherwise puts the task into
-/// the queue of a gate.
+/// the queue of `job` or of an ancestor.
 pub fn push(job: JobPtr, cell: CellPtr) {
     // The task must not overtake tasks that wait (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
@@ -88,7 +89,8 @@ pub fn look(job: JobPtr) {
     }
 }
 
-/// Checks the queue of the job and of each ancestor, as [`look`] does.
+/// Checks the queues of the job and of each ancestor. Admits tasks from each queue for whose job there is room, as [`look`]
+/// does.
 pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }
@@ -101,8 +103,8 @@ fn leave_gate(gate: JobPtr) {
     look(gate);
 }
 
-/// Calls [`serve_queue`] and returns true, if the job has room or if the tasks in its queue must be dropped. Otherwise returns
-/// false.
+/// If the job has room, or if the tasks in its queue must be dropped, calls [`serve_queue`] and returns true. Otherwise
+/// returns false.
 #[inline]
 fn serve_if_due(job: JobPtr) -> bool {
     let word = job.permits.load();
@@ -123,8 +125,8 @@ pub fn serve_queue(job: JobPtr) {
     }
 }
 
-/// Admits tasks or requests a sweep as [`serve_queue`] does, but under the queue lock that the caller owns already. Then
-/// unlocks the queue. Call it if another thread has set the pending bit while the caller owned the lock.
+/// Admits tasks or requests a sweep as [`serve_queue`] does, then unlocks the queue. The caller must own the queue lock
+/// already. Call this function if another thread has set the pending bit while the caller owned the lock.
 #[cold]
 pub fn serve_queue_with(job: JobPtr, consumer: Consumer<'_>) {
     serve_until_whole(job, consumer, true);
@@ -141,10 +143,10 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
     }
 }
 
-/// Admits tasks while the job has room, then unlocks the queue. If `word_left` is true and no worker takes tasks out of this
-/// queue for now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread might have set the
-/// pending bit. Returns false if the caller must serve the queue again, because cancelled tasks can lie behind an unfinished
-/// push.
+/// Admits tasks while the job has room, then unlocks the queue. `word_left` must be true if another thread might have set the
+/// pending bit. If `word_left` is true and no worker takes tasks out of this queue for now, drops the cancelled tasks in the
+/// queue as well. Returns false if the caller must serve the queue again: a push is unfinished, and cancelled tasks can lie
+/// behind it.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {
@@ -156,7 +158,7 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
             }
         }
         // Another thread might have set the pending bit because of a cancelled task in the queue. While a gate of the job is
-        // held or held off, no worker takes that task out of the queue, so this thread does.
+        // held or held off, no worker takes that task out of the queue. So this thread takes it out.
         let all =
             !word_left || !is_stuck(job) || take_gone(job, &mut consumer, |_| true, &mut gone);
         word_left = true;
@@ -169,8 +171,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // The job might be idle now. A thread that waits until the job is idle might have failed to get the queue lock, and then
-    // relies on this thread, the lock's owner, to wake it.
+    // The job might be idle now. A thread that waits until the job is idle might have failed to get the queue lock from this
+    // thread. Such a thread relies on this thread to wake it.
     wake_if_idle(job);
     all_gone
 }
@@ -189,8 +191,8 @@ fn admit_one(job: JobPtr, consumer: &mut Consumer<'_>) -> bool {
     match consumer.pop() {
         Popped::Task(cell) => admit_delegate(cell, job),
         Popped::Empty | Popped::Unfinished => {
-            // No task can be popped now, for instance because a push is unfinished, so this thread cancels the reservation. A
-            // pusher might have found the job full because of this reservation. So this call returns true, and the caller
+            // No task can be popped now, for instance because a push is unfinished. So this thread cancels the reservation. A
+            // pusher might have found the job full because of the reservation. So this function returns true, and the caller
             // checks the queue again.
             job.permits.unreserve();
             fence_after_rmw();
@@ -322,8 +324,8 @@ pub fn start(cell: CellPtr) -> Start {
     Start::Gone
 }
 
-/// Acquires the permits of `gate` and of each ancestor of `gate` for a task, and takes a token of each rate. Call it if `gate`
-/// has the flag `Rated`. The task must have its permits of each gate below `gate`.
+/// Acquires the permits of `gate` and of each ancestor of `gate` for a task, and takes a token of each rate. Call this
+/// function if `gate` has the flag `Rated`. The task must have its permits of each gate below `gate`.
 #[cold]
 fn start_at_a_rate(cell: CellPtr, gate: JobPtr) -> Start {
     match rated::start(cell, gate) {
@@ -401,7 +403,7 @@ pub fn is_waited_for(gate: JobPtr) -> bool {
 
 /// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
-    // The loop is written by hand because each inline join runs it: the iterator `gates` needs three more instructions.
+    // The loop does not use the iterator `gates`, which takes three more instructions: each inline join runs this loop.
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

@@ -94,7 +94,7 @@ impl List {
         self.shard_of(cell).samples.remove(&cell.as_ptr().addr())
     }
 
-    /// Returns the number of the job's pending futures that hold no permit, and were not woken yet.
+    /// Returns how many pending futures of the job hold no permit and were not woken yet.
     pub fn without_permit(&self, job: JobPtr) -> usize {
         // No future ends before it is removed from the list, so `cell` stays alive while this thread has the lock.
         let waits = |cell: &CellPtr| cell.waits_without_permit();

@@ -86,9 +86,9 @@ impl<'a> Queue<'a> {
         Self { arrivals, departures }
     }
 
-    /// Adds a task at the tail, then executes a full fence (`push-2`, `push-3` of `gate`).
+    /// Adds a task at the tail of the list, then executes a full fence (`push-2` and `push-3` of module `gate`).
     ///
-    /// Because of the fence, a later load of the job's word by this thread is not older than the push.
+    /// The fence orders the push before each later load of the job's word by this thread.
     #[inline]
     pub fn push(self, cell: CellPtr) {
         let previous = self.swap_tail(cell);
@@ -172,8 +172,8 @@ impl<'a> Queue<'a> {
 
     /// Returns true if the head of the list or the front stack has a task.
     ///
-    /// This check is cheap, because a push into a non-empty queue does not write the head side. If it returns false, the queue
-    /// can still have a task, whose push is unfinished.
+    /// This check is cheap, because a push into a non-empty queue does not write the head side. If the check returns false,
+    /// the queue can still have a task whose push is unfinished.
     #[inline]
     pub fn has_head(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt at the queue lock.

@@ -48,8 +48,8 @@ impl Due {
 #[derive(Debug)]
 pub struct Act {
     /// The timer calls this function with the entry and the entry's key when the entry's time has come, or when the timer is
-    /// closed before that time. The function receives the entry's handle or reference. It is allowed to run destructors and
-    /// wakers, but no task.
+    /// closed before that time. The function then owns the entry's handle or reference. The function is allowed to run
+    /// destructors and wakers, but no task.
     pub fire: fn(Due, Key),
     /// Returns true if a drain of the pool must wait for the entry.
     pub is_waited_for: fn(&Due) -> bool,

@@ -1,8 +1,8 @@
 //! Polls a handle as a future, and counts the waits of a pool's future for tasks and jobs.
 //!
-//! The poll of a handle puts the waker into the parking lot. The key there is the address of the task's cell. The cell itself
-//! has only the bit WAITED. A waker and its lock would take 24 bytes of each cell, and few handles are awaited before their
-//! task has ended.
+//! The poll of a handle puts the waker into the parking lot, under the address of the task's cell. The cell has only the bit
+//! WAITED, and no place for the waker: a waker and its lock would take 24 bytes of each cell, and few handles are awaited
+//! before their task has ended.
 //!
 //! The poll of a handle sets WAITED and checks DONE in one change of the task's state word, under the bucket's lock (`park-2`).
 //! The thread that ends the task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in
@@ -66,7 +66,7 @@ impl Wait {
         }
     }
 
-    /// Ends the wait: the state word of the future no longer counts it.
+    /// Ends the wait: from now on the state word of the future does not count it.
     pub fn end(&mut self) {
         if let Some(face) = self.0.take() {
             // SAFETY: the reference was added by `begin`. If it is the last, the future has ended.

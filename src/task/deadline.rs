@@ -1,7 +1,7 @@
 //! The deadline of a task: the time by which it must have started.
 //!
 //! A task with a deadline is in the queue like any other task, and has an entry in the pool's timer. The entry has a reference
-//! to the task's cell. The thread that takes the entry out of the timer gives that reference up.
+//! to the task's cell. The thread that takes the entry out of the timer gives up that reference.
 //!
 //! - `start-1`: A thread that claims the closure, to run or to drop it, takes the entry out of the timer.
 //! - `start-2`: A thread that has claimed the closure to run it reads the clock. If the deadline has come, the thread drops the
@@ -11,9 +11,9 @@
 //! - `expire-2`: If the firing thread has claimed the closure, it drops the closure, and then wakes the waiters of the job. The
 //!   empty cell might be the last in the job's queue, so these waiters might have nothing left to wait for.
 //!
-//! The claim of a closure is one change of the state word, so exactly one thread owns the closure. The timer entry of its
-//! deadline is armed before the task is pushed. So a thread that claims the closure finds the entry, unless another thread has
-//! taken the entry out (`start-1`).
+//! The claim of a closure is one change of the state word, so exactly one thread owns the closure. The timer entry of the
+//! task's deadline is armed before the task is pushed. So a thread that claims the closure finds the entry in the timer,
+//! unless another thread has taken the entry out (`start-1`).
 //!
 //! The cell of a task with a deadline counts as an owner of the pool, because the task's handle can use the timer after the job
 //! was freed.
@@ -49,7 +49,7 @@ impl Deadline {
     /// caller must keep the job alive.
     ///
     /// # Errors
-    /// Returns an error if the timer's thread could not be started. Then the task was dropped.
+    /// Returns an error if the timer's thread could not be started. In this case the call has dropped the task.
     pub fn arm<F, T>(self, cell: CellPtr) -> std::io::Result<bool>
     where
         F: FnOnce() -> T + Send + 'static,

@@ -31,7 +31,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
         while let Some(index) = seat {
             shared.sleep.sit_down(index);
             let sitting = &shared.seats[index];
-            // The thread that lent this seat had published the job of its task. Now this seat runs no task.
+            // The seat can still show the job of the last task that ran in it. Now the seat runs no task.
             sitting.publish(0, 0);
             context.sit(Some(sitting));
             seat = match worker.run() {
@@ -52,7 +52,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
 enum Left {
     /// The thread has lent its seat, while it waited inside a task.
     Seat,
-    /// The pool is drained.
+    /// The drain of the pool has ended, so the thread ends.
     Pool,
 }
 
@@ -74,7 +74,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Serves tasks until the thread has lent its seat or the pool is drained.
+    /// Serves tasks until the thread has lent its seat or the drain of the pool has ended.
     fn run(&self) -> Left {
         while let Some(cell) = self.find() {
             self.serve(cell);
@@ -99,8 +99,8 @@ impl Worker<'_> {
         let mut epoch = self.pool().epoch();
         let resumed = cell.mark() == Mark::Admitted;
         if resumed || cell.mark() == Mark::Handed {
-            // The task had its permit before it came into the deque, and its job might have been paused since. The lease gets
-            // an old epoch, so that the worker checks the job's word before it runs another task under that permit.
+            // The task had its permit before it was put into the deque, and the task's job might have been paused since. The
+            // lease gets an old epoch, so that the worker checks the job's word before it runs another task under that permit.
             epoch = epoch.wrapping_sub(1);
         }
         let paced = match gate::start(cell) {
@@ -158,7 +158,7 @@ impl Worker<'_> {
             }
             then = self.run_cell(cell, job);
             if then == Then::LeavePermit {
-                // The turn ends with this task, which keeps the permit.
+                // The task has not ended and keeps the permit, so the turn ends. The task counts as one of the turn's tasks.
                 let turn = &self.context.lease().turn;
                 turn.set(turn.get() + 1);
                 break;
@@ -175,7 +175,7 @@ impl Worker<'_> {
         gate::sweep(sweep, |task| {
             self.context.next_task.set(Some(sweep));
             gate::drop_task(task);
-            // If a destructor of the task has waited, that wait has put the sweep back into the injector (sweep-3).
+            // `next_task` is empty if a destructor of the task has waited, because the wait puts the sweep back (sweep-3).
             let goes_on = self.context.next_task.take().is_some();
             dropped += 1;
             if goes_on && dropped % BUDGET == 0 && self.pool().has_ready() {

@@ -140,7 +140,7 @@ pub enum Reason {
     Waiting {
         /// The number of tasks that wait inside. In the explanation of one task: 1.
         tasks: usize,
-        /// The job that these tasks wait for in [`Job::wait`]. `None` if the tasks wait for anything else, such as a task.
+        /// The job on which the waiting tasks have called [`Job::wait`]. `None` if they wait for anything else, such as a task.
         awaited: Option<Job>,
     },
     /// The task has ended.

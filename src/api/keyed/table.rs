@@ -1,6 +1,6 @@
 //! The table of a keyed job: a map from each key to its job. The map is divided into shards, each under a lock.
 //!
-//! The table owns one handle of each key's job. These steps keep a key in use from being evicted:
+//! The table owns one handle of each key's job. These steps make sure that no key in use is evicted:
 //!
 //! - `key-1`: a thread that looks up a key adds a handle of the key's job while the thread holds the lock of the key's shard.
 //! - `key-2`: a thread that has made a job for a key looks the key up again, and adds the job if there is still none. It holds
@@ -41,7 +41,8 @@ pub struct Table<K>(Box<[Mutex<Shard<K>>]>);
 
 struct Shard<K> {
     jobs: HashMap<K, Job, RandomState>,
-    /// If this shard has at least this number of keys, the next look-up that makes a key first evicts the idle keys.
+    /// If this shard has at least this number of keys, the next look-up that makes a key in this shard first evicts the
+    /// shard's idle keys.
     full: usize,
 }
 

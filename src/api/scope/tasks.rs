@@ -1,6 +1,7 @@
 //! The tasks of a scope, and the wait for all of them.
 //!
-//! A scoped task borrows values, but its type hides their lifetime. Three steps keep the values alive until the task has ended:
+//! A scoped task borrows values, but the lifetime of these values is not in the task's type. Three steps keep the values alive
+//! until the task has ended:
 //!
 //! - `scope-1`: the thread that makes a scoped task counts the task in `pending`, the number of tasks that have not ended. It
 //!   pushes the task afterwards.
@@ -27,7 +28,7 @@ use crate::worker::keeping::refuse_if_hopeless;
 use std::any::Any;
 use std::ptr::NonNull;
 
-/// The greatest number of tasks that the thread that waits for a scope runs inline while other tasks wait for its worker.
+/// A thread that waits for a scope runs at most this number of tasks inline while other tasks wait for the thread's worker.
 const HELPED_MOST: u32 = shrunk(16, 2) as u32;
 /// Started tasks are removed from a scope's list of tasks only if the list has at least this length.
 const LONG: usize = shrunk(64, 2);
@@ -49,7 +50,8 @@ pub struct Tasks {
 }
 
 struct List {
-    /// The tasks that had not started when this list was last cleaned up, and all newer tasks. The oldest task is first.
+    /// The tasks that had not started when started tasks were last removed from this list, and all newer tasks. The oldest
+    /// task is first.
     tasks: Vec<ScopedTask>,
     /// The length of `tasks` at which the started tasks are removed from `tasks`.
     long: usize,
@@ -128,8 +130,8 @@ impl Tasks {
         puller
     }
 
-    /// Adds `task`, which was not pushed yet, to the scope's list. Before that, removes started tasks from the list if the list
-    /// has doubled since their last removal.
+    /// Adds `task`, which was not pushed yet, to the scope's list. If the list has doubled since started tasks were last
+    /// removed from it, removes the started tasks first.
     pub fn list(&self, task: ScopedTask) {
         let mut list = self.lock();
         if list.tasks.len() >= list.long {
@@ -140,7 +142,7 @@ impl Tasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        // Code under the lock never panics, so a poisoned lock may be used.
+        // Code under this lock never panics, so the lock is never poisoned.
         self.list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -187,8 +189,8 @@ impl Tasks {
     /// (`scope-3`).
     ///
     /// If the wait panics, this function stores the panic as a panic of the scope, drops all tasks that have not started, and
-    /// waits for the others. The wait panics if no spare worker is left, or if a task needs the one permit that the caller
-    /// keeps.
+    /// waits for the tasks that have started. The wait panics if no spare worker is left, or if a task needs the one permit
+    /// that the caller keeps.
     fn wait(&self) {
         let unstarted = self.help();
         let key = (&raw const *self).addr();

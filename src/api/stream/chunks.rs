@@ -13,9 +13,9 @@
 //!   of running pullers, and executes a full fence. Then it reads `held`. If `held` is 0, this puller pulls again. If not, its
 //!   task ends.
 //!
-//! A puller always pulls the items that are given back, because both pullers execute a fence. Either the puller that has run
-//! its chunk gets the lock of the input (`chunk-1`). Or the puller that has found the end of the input sees that `held` is 0,
-//! and pulls again (`end-1`).
+//! A puller always pulls the items that are given back. The puller that has run its chunk and the puller that has found the
+//! end of the input both execute a fence. So the first one gets the lock of the input (`chunk-1`), or the second one sees that
+//! `held` is 0, and pulls again (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ pub struct Chunks<T> {
 pub enum Pulled {
     /// At least one item was put into the chunk.
     Chunk,
-    /// No item is left.
+    /// The caller must pull no further item: the input is at its end, or the feed is finished.
     End,
     /// Another puller has the lock of the input, or other pullers hold the last items. The caller has lowered the number of
     /// running pullers, and must end.
@@ -71,7 +71,7 @@ impl<T> Chunks<T> {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Stores the chunk size of a puller that stops. The next puller that starts wants a first chunk of this size.
+    /// Stores the chunk size of a puller that stops. The first chunk of the next puller that starts gets this size.
     pub fn keep_size(&self, size: usize) {
         // Ordering: Relaxed; a hint.
         self.size.store(size, Ordering::Relaxed);
@@ -81,7 +81,7 @@ impl<T> Chunks<T> {
     /// than one item, and the puller has run all of them.
     ///
     /// Pulls only one item if the lower bound of the input's `size_hint` is 0. The `next` of such an input can block until an
-    /// earlier item has been run. If this puller had to run the earlier item, it would block forever.
+    /// earlier item has been run. If that earlier item were in this puller's own chunk, the puller would block forever.
     pub fn pull<I: Iterator<Item = T>>(
         &self,
         feed: &Feed<I>,
@@ -150,8 +150,8 @@ impl<T> Chunks<T> {
         }
     }
 
-    /// Drops an input that is at its end, and stores the input's first panic. The caller must have unlocked the input,
-    /// because the input's destructor might wait.
+    /// Drops an input that is at its end. Stores the panic that ended the input or, if none did, the panic of the drop. The
+    /// caller must have unlocked the input, because the input's destructor might wait.
     fn end<I>(&self, (input, panic): End<I>) {
         let dropped = unwind::halt(|| drop(input)).err();
         let (first, second) = if panic.is_some() { (panic, dropped) } else { (dropped, None) };
@@ -204,8 +204,8 @@ impl<T> Drop for Chunks<T> {
 type End<I> = (Option<I>, Option<Box<dyn Any + Send>>);
 
 /// Pulls as many items as the lower bound of the input's `size_hint` says, but at least 1 and at most `most`. An input that
-/// yields fewer items or panics is at its end. In this case the function takes the input out of `source`, and returns it with
-/// its panic.
+/// yields fewer items or panics is at its end. In this case the function takes the input out of `source`, and returns the
+/// input and the payload of its panic, if it panicked.
 fn pull_from<I: Iterator>(
     source: &mut Option<I>,
     chunk: &mut Vec<I::Item>,

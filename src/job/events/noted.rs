@@ -41,7 +41,7 @@ fn note_above(job: JobPtr) {
 
 #[cold]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
-    // No earlier event of this thread has caused this push, so the push has no cause.
+    // A push has no cause: no earlier event of this thread has made it possible.
     no_cause();
     // SAFETY: the thread that pushes the cell keeps it alive, and the name lasts as long.
     let name = cell.name().map_or(0, |name| job.pool().log.new_name(unsafe { name.as_ref() }));
@@ -102,7 +102,7 @@ pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
 
 #[cold]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
-    // The join has caused this start, and not an earlier event of this thread.
+    // The start has no cause: the join has made it possible, and no earlier event of this thread.
     no_cause();
     enter(job, cell)
 }
@@ -135,7 +135,7 @@ pub fn acquired(job: JobPtr) -> usize {
 
 #[cold]
 pub fn granted(cell: CellPtr, number: usize) -> usize {
-    // The number is 0 if the wait began before the timeline was started. Then the permit stays unknown to the timeline.
+    // The number is 0 if the wait began before the timeline was started. The timeline does not show such a permit.
     if number == 0 || cell.is_gone() {
         return 0;
     }

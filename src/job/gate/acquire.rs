@@ -5,9 +5,9 @@
 //! deque. A permit without a task counts as a running task, and as a flight, for which a drain waits.
 //!
 //! A thread that gives back a permit without a task grants it to the waiter that is first in the job's queue, under two
-//! conditions. First, no gate of the job is held, held off, cancelled, at a rate or over its limit. Second, no task waits in
-//! the queue of an ancestor. The grant changes no job's word: the permits pass to the waiter, and are never free in between. So
-//! no pusher can miss a free permit.
+//! conditions. First, no gate of the job is held, held off, cancelled or over its limit, and none has the flag `Rated`.
+//! Second, no task waits in the queue of an ancestor. The grant changes no job's word: the permits pass to the waiter, and are
+//! never free in between. So no pusher can miss a free permit.
 
 use super::{
     Start, drop_late, is_waited_for, look_outwards, may_go_on, rated, release, release_at,
@@ -26,7 +26,7 @@ use crate::sync::fence_after_rmw;
 pub fn try_acquire(job: JobPtr) -> bool {
     let (mut gate, mut rated) = (Some(job), false);
     while let Some(outer) = gate {
-        // The caller must not overtake a task or a waiter in the queue (push-1).
+        // If a task or a waiter is in the gate's queue, the caller gets no permit, because it must not overtake (push-1).
         let Some(Asked::Granted(mut word)) = outer
             .queue()
             .is_empty()
@@ -90,8 +90,8 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     fence_after_rmw();
     look_outwards(job);
     if !cell.grant() {
-        // The waiter does not wait any more, so this thread releases the permits. This thread must not call `drop_late`,
-        // because the caller is allowed to hold queue locks.
+        // The waiter does not wait any more, so this thread releases the permits. This thread does not call `drop_late`, which
+        // needs a caller without queue locks: the caller of this function is allowed to hold some.
         release(job);
         job.pool().flight_ends();
         job.drop_tasks(1);
@@ -133,7 +133,8 @@ fn hand_over(job: JobPtr) -> bool {
 fn pop_waiter(job: JobPtr) -> Option<CellPtr> {
     let mut consumer = job.queue().try_lock_quietly()?;
     let waiter = match consumer.pop() {
-        // The words are read again after the pop, because a gate might have been paused before the popped waiter was pushed.
+        // A gate might have been paused after the caller's check, and the popped waiter might have been pushed after that. So
+        // `may_go_on` reads the words again.
         Popped::Task(cell) if cell.is_waiter() && cell.job() == job && may_go_on(job) => Some(cell),
         Popped::Task(other) => {
             // The popped cell belongs to a task or to a waiter of a job below, or a gate forbids the grant. This thread puts the

@@ -69,7 +69,8 @@ pub(super) fn start(cell: CellPtr) -> Start {
     };
     events::refused(refuses, cell);
     job.pool().count_refused();
-    // This handle keeps the gates alive: as soon as the task is in the queue, another thread might run it to its end.
+    // Adds a handle, which keeps the gates alive until the end of this function: as soon as the task is in the queue, another
+    // thread might run it to its end.
     job.busy.keep();
     job.queue().push_returned(cell); // hand-4
     release(job);
@@ -83,7 +84,7 @@ fn may_begin(gate: JobPtr, job: JobPtr) -> bool {
     let word = gate.permits.load();
     // A task whose weight exceeds the limit is allowed to run alone.
     let runs_alone = !word.is_held() && word.running() == gate.permits_for(job);
-    // A rate might have set the flag `HeldOff`, although the pusher has taken this task's tokens already. So this function
-    // checks the time of the hold-off instead of the flag.
+    // The flag `HeldOff` is also set while a rate allows no start. A rate must not stop this task, because the pusher has
+    // taken the task's tokens already. So this function checks the time of the hold-off instead of the flag.
     (word.is_settled() || runs_alone) && hold::held_until(gate).is_none()
 }

@@ -13,14 +13,15 @@
 //! - `open-2`: The thread executes a full fence.
 //! - `open-3`: The thread checks the job's queue, and admits tasks from it.
 //!
-//! Claim: each task that waits because of the flag `HeldOff` is admitted when the job is opened. The flag and the timer's entry
-//! change under one lock, so an entry is armed whenever the flag is set. A pusher pushes its task, and then loads the word
-//! (`push-2` to `push-4` of `gate`). The opening thread clears the flag, and then checks the queue (`open-1` to `open-3`).
-//! Because of their fences, the pusher sees the flag cleared, or the opening thread sees the task. In both cases the task is
-//! admitted.
+//! Claim: each task that waits because of the flag `HeldOff` is admitted when the job is opened. The flag and the timer's
+//! entry change under one lock, so an entry is armed whenever the flag is set. A pusher pushes its task, and then loads the
+//! word (`push-2` to `push-4` of module `gate`). The opening thread clears the flag, and then checks the queue (`open-1` to
+//! `open-3`). Because both threads execute a fence in between, the pusher sees the flag cleared, or the opening thread sees
+//! the task. In both cases the task is admitted.
 //!
-//! Claim: no task starts before the time until which its job is held off. A later call of `hold_off` can extend this time, so
-//! that the timer's entry fires before it. So the opening thread reads this time again when the entry fires (`open-1`).
+//! Claim: no task starts before the time until which its job is held off. A later call of `hold_off` can extend this time
+//! without a new entry, so that the armed entry fires too early. So the thread that fires the entry reads the time again
+//! (`open-1`).
 
 use super::{drop_delegates_in, drop_late, look};
 use crate::base::timer::{Key, NotArmed};
@@ -41,7 +42,7 @@ static OPEN: Act =
 /// `until` has passed. After the return no task of the job acquires a permit before `until`.
 ///
 /// # Errors
-/// Returns an error if the timer's thread could not be started. Then nothing has changed.
+/// Returns an error if the timer's thread could not be started. In this case the job stays as it was before the call.
 pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
     {
         let mut times = job.extra_or_make().times();
@@ -95,7 +96,8 @@ fn open(due: Due, key: Key) {
     {
         let mut times = job.extra_or_make().times();
         if times.armed != Some(key) {
-            // Another entry has replaced this entry after the timer had fired it. So this entry must not end the hold-off.
+            // The timer has fired this entry, but the entry is no longer the one that is armed for the job. So this entry must
+            // not end the hold-off.
             drop(times);
             return lifetime::drop_handle(job);
         }

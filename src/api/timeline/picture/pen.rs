@@ -225,8 +225,8 @@ impl<'a> Pen<'a> {
         self.slices.push(Slice { name, why, ..slice(what, at, self.length, open.number) });
     }
 
-    /// Adds the task with this key to the open tasks if it is not among them: its push was not recorded. Returns true if the
-    /// task was added.
+    /// Adds the task with this key to the open tasks if it is not among them, because its push was not recorded. Returns true
+    /// if the task was added.
     fn begin_if_new(&mut self, at: u64, key: Key, event: &Event) -> bool {
         let is_new = !self.open.contains_key(&key);
         if is_new {
@@ -246,8 +246,8 @@ impl<'a> Pen<'a> {
         self.open.get(&key)?.slices.last().copied()
     }
 
-    /// Notes that the event `id` ended the last but one slice of the task with this key. A flow can then begin at the end of
-    /// that slice.
+    /// Notes that the event `id` ended a slice of the task with this key: the slice before the task's last one. A flow can
+    /// then begin at the end of the ended slice.
     fn ended_with(&mut self, id: u64, key: Key) {
         let before = self.open.get(&key).and_then(|open| open.slices.iter().nth_back(1).copied());
         if let Some(before) = before {
@@ -266,8 +266,8 @@ impl<'a> Pen<'a> {
         self.add(at, key, what, why);
     }
 
-    /// Gives a future whose poll has ended the key of a pending future, and returns this key. If another worker has begun the
-    /// next poll before this event, the future keeps its key, and the function returns `None`.
+    /// Replaces the key of a future whose poll has ended by the key of a pending future, and returns the new key. If another
+    /// worker has begun the next poll before this event, the future keeps its key, and the function returns `None`.
     fn leave(&mut self, key: Key, event: &Event) -> Option<Key> {
         let cell = Key::Cell(event.task);
         if key != cell && self.open.contains_key(&key) {
@@ -314,7 +314,7 @@ impl<'a> Pen<'a> {
         self.turn(at, key, event, What::Running, "has not ended");
         self.rename(key, Key::started(id, event.task));
         let running = self.slices.last_mut().expect("it was added just now");
-        // A permit without a task, which has an odd number, is run by no worker.
+        // A permit without a task is on no worker. It has an odd number in the place of a cell's address, which is even.
         let worker =
             Some(event.seat).filter(|seat| *seat < u16::MAX && event.task.is_multiple_of(2));
         (running.waited, running.worker) = (waited, worker);
@@ -334,7 +334,7 @@ impl<'a> Pen<'a> {
         self.over.entry(open.track).or_default().push(open.slices);
     }
 
-    /// Ends the slices of all tasks that have not ended at the last event, and returns the picture.
+    /// Returns the picture. Includes the tasks whose end was not recorded.
     pub fn finish(mut self, record: &Record) -> Picture {
         for open in std::mem::take(&mut self.open).into_values() {
             let last = &mut self.slices[*open.slices.last().expect("a task has a slice")];
