@@ -379,6 +379,11 @@ pub const FAULTS: &[Fault] = &[
         &["shutdown::nothing_lost_when_the_last_worker_leaves_as_a_future_waits_for_the_end"],
     ),
     fault(
+        "rest-refused-in-silence",
+        "a permit whose weight does not fit gives its first part back, and wakes no task that waits to take its permits back",
+        &["weights::join_is_safe_beside_permits_that_are_acquired_in_part"],
+    ),
+    fault(
         "longest-read-first",
         "a histogram's longest time is read before its counts",
         &["timed::the_figures_of_a_histogram_agree_while_tasks_end"],

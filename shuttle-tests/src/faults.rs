@@ -82,6 +82,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("pending-start-by-a-store", TORN),
     ("end-told-in-two-steps", TORN),
     ("unstart-in-silence", TORN),
+    ("rest-refused-in-silence", TORN),
     ("sample-outlives-its-future", SAMPLE),
     ("longest-read-first", FIGURES),
     ("all-entries-of-a-key-leave", SELDOM),
