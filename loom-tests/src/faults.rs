@@ -752,6 +752,11 @@ pub const FAULTS: &[Fault] = &[
         &["inline::join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one"],
     ),
     fault(
+        "inline-without-fence",
+        "a join acquires the permits of a task that runs inline, and executes no fence before it checks the job above both",
+        &["inline::limit_holds_for_a_joined_task_whose_parent_is_paused"],
+    ),
+    fault(
         "inline-ends-in-silence",
         "the permits of an inline task are released, and the queue is not checked",
         &["inline::limit_is_used_when_a_task_that_ran_inline_gives_its_permit_back"],

@@ -29,6 +29,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("magazine-lost-with-its-thread", CELLS),
     ("untidy", CELLS),
     ("opened-without-fence", ORDER),
+    ("inline-without-fence", ORDER),
     ("granted-relaxed", ORDER),
     ("waker-changed-unannounced", TORN),
     ("drain-decides-on-an-old-count", TORN),
