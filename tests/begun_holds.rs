@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::event::{Gauge, Latch};
+use common::event::{Gauge, Latch, stay};
 use common::{LONG, SECOND, message_of, panic_of, pool, pool_with_clock, within, workers_pass};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use tollgate::{Job, JoinError, Pool};
+use tollgate::{Job, JoinError, Pool, Reason};
 
 fn keeping(pool: &Pool, limit: usize) -> Job {
     pool.job_builder().name("keeping").limit(limit).keep_permits(true).build()
@@ -77,6 +77,32 @@ fn a_task_that_waits_is_running() {
             tasks.into_iter().for_each(|task| task.join().unwrap());
             assert_eq!(begun.load(SeqCst), 4);
         }
+    });
+}
+
+/// All workers are inside tasks of another job, so the third task stays in the injector.
+#[test]
+fn a_ready_task_is_counted_beside_one_that_waits() {
+    within(LONG, || {
+        let pool = pool(3);
+        let (job, held, other) = (keeping(&pool, 2), pool.job(0), pool.job(3));
+        let awaited = held.spawn(|| ());
+        let task = job.spawn(move || awaited.join().unwrap());
+        let waiting = Reason::Waiting { tasks: 1, awaited: None };
+        while job.explain_task(&task).first() != &waiting {
+            std::thread::yield_now();
+        }
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        (0..3).for_each(|_| other.execute(stay(&gauge, &latch)));
+        gauge.until_running(3);
+        job.execute(|| ());
+        let stats = job.stats();
+        assert_eq!((stats.running, stats.ready, stats.backlog), (1, 1, 0));
+        latch.open();
+        held.set_limit(1);
+        task.join().unwrap();
+        job.wait();
+        assert_eq!(job.stats().completed, 2);
     });
 }
 

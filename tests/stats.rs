@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::event::{Gauge, Latch, Opening, stay};
 use common::{LONG, pool, until_parked, with_workers, within};
-use tollgate::{Job, Pool, Rate, WorkerStats};
+use tollgate::{Job, Pool, Rate, Reason, WorkerStats};
 
 #[test]
 fn completed_lags_by_at_most_16_tasks_for_each_worker() {
@@ -108,6 +108,36 @@ fn a_job_that_has_work_never_shows_none() {
             job.wait();
         }
         resumes.join().unwrap();
+    });
+}
+
+/// No more than one task of the job runs until the first one comes back.
+#[test]
+fn most_running_counts_a_task_that_has_waited() {
+    with_workers(|pool, _| {
+        let (job, other) = (pool.job(2), pool.job(0));
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let (awaited, stays) = (other.spawn(|| ()), stay(&gauge, &latch));
+        job.execute(move || {
+            awaited.join().unwrap();
+            tollgate::blocking(stays);
+        });
+        let waiting = Reason::Waiting { tasks: 1, awaited: None };
+        while job.explain().reasons() != [waiting.clone()] {
+            thread::yield_now();
+        }
+        while job.stats().running > 0 {
+            thread::yield_now();
+        }
+        let stays = stay(&gauge, &latch);
+        job.execute(move || tollgate::blocking(stays));
+        gauge.until_running(1);
+        assert_eq!(job.stats().most_running, 1);
+        other.set_limit(1);
+        gauge.until_running(2);
+        assert_eq!(job.stats().most_running, 2);
+        latch.open();
+        job.wait();
     });
 }
 

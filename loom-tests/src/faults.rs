@@ -379,6 +379,11 @@ pub const FAULTS: &[Fault] = &[
         &["shutdown::nothing_lost_when_the_last_worker_leaves_as_a_future_waits_for_the_end"],
     ),
     fault(
+        "rest-refused-in-silence",
+        "a permit whose weight does not fit gives its first part back, and wakes no task that waits to take its permits back",
+        &["weights::join_is_safe_beside_permits_that_are_acquired_in_part"],
+    ),
+    fault(
         "longest-read-first",
         "a histogram's longest time is read before its counts",
         &["timed::the_figures_of_a_histogram_agree_while_tasks_end"],
@@ -745,6 +750,11 @@ pub const FAULTS: &[Fault] = &[
         "permit-kept-beside-an-inline-task",
         "a task keeps its permit while the task that it joins runs inline",
         &["inline::join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one"],
+    ),
+    fault(
+        "inline-without-fence",
+        "a join acquires the permits of a task that runs inline, and executes no fence before it checks the job above both",
+        &["inline::limit_holds_for_a_joined_task_whose_parent_is_paused"],
     ),
     fault(
         "inline-ends-in-silence",

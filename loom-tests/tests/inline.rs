@@ -3,13 +3,13 @@
 #![cfg(tollgate_loom)]
 
 use loom::sync::atomic::AtomicBool;
-use loom::sync::atomic::Ordering::{Acquire, Release};
+use loom::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
 use loom_tests::instruments::{Door, Gauge, Ledger, rest};
 use std::sync::{Arc, Mutex};
-use tollgate::model::Stage;
+use tollgate::model::{Stage, record_of};
 use tollgate::{Job, TaskHandle};
 
 /// Runs `task` as a task of a new job with a limit of 1, on one worker, beside another worker.
@@ -119,5 +119,43 @@ fn join_is_safe_for_a_task_that_needs_the_permit_of_the_joining_one() {
         assert_eq!((gauge.ran(), outer.stats().completed), (1, 2));
         drop(inner);
         rest(stage, outer);
+    });
+}
+
+#[test]
+fn limit_holds_for_a_joined_task_whose_parent_is_paused() {
+    // A join acquires the permit of the joined task's job, and then checks the parent. The pause comes in between.
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let parent = stage.job(2);
+        let (outer, inner) = (stage.child(&parent, 1), stage.child(&parent, 1));
+        // A plain mutex, because the place is filled before a worker starts.
+        let place: Arc<Mutex<Option<TaskHandle<()>>>> = Arc::default();
+        let (theirs, begun) = (place.clone(), Door::new());
+        let begins = begun.clone();
+        outer.execute(move || {
+            let task = theirs.lock().unwrap().take().expect("it is joined once");
+            begins.open();
+            task.join().unwrap();
+        });
+        let ran = Arc::new(AtomicBool::new(false));
+        let runs = ran.clone();
+        *place.lock().unwrap() = Some(inner.spawn(move || _ = runs.fetch_or(true, AcqRel)));
+        // A read-modify-write sees the newest value.
+        let has_begun = || ran.fetch_or(false, AcqRel);
+        let worker = thread::spawn(move || stage.play(1, 1));
+        begun.pass();
+        parent.pause();
+        let waits = record_of(&inner).permits.load().running() == 0 && !has_begun();
+        assert!(!(waits && has_begun()), "a task begins in a paused job");
+        parent.resume();
+        while !has_begun() {
+            stage.play(0, 1);
+            thread::yield_now();
+        }
+        worker.join().unwrap();
+        while stage.play(0, 1) > 0 {}
+        drop((outer, inner));
+        rest(stage, parent);
     });
 }

@@ -324,3 +324,19 @@ fn join_is_safe_beside_a_task_that_the_parent_refuses() {
         stage.end();
     });
 }
+
+#[test]
+fn join_is_safe_beside_permits_that_are_acquired_in_part() {
+    // A thread that acquires a heavy permit has one of its two permits for a moment. Meanwhile a joiner comes back.
+    check(Bound::Preemptions(3), || {
+        let world = weighted(1, 2, 2);
+        let (stage, theirs) = (world.stage, world.heavy.clone());
+        let joiner = thread::spawn(move || {
+            stage.returns_elsewhere(&theirs);
+            stage.ends_elsewhere(&theirs);
+        });
+        drop(world.heavy.try_acquire());
+        joiner.join().unwrap();
+        world.rest(0);
+    });
+}

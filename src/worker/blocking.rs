@@ -313,8 +313,11 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
     // A drain cancels held jobs, but the started tasks of these jobs must run to their end. So during a drain a task gets its
     // permits although its job is held.
     let draining = || gate.pool().draining();
-    while let Asked::Refused(_) = gate.permits.reacquire(draining(), weight) {
-        before_wait();
+    let word = loop {
+        match gate.permits.reacquire(draining(), weight) {
+            Asked::Granted(word) => break word,
+            Asked::Refused(_) => before_wait(),
+        }
         parking_lot().park(key, None, || {
             if !gate.permits.set(Flag::Reclaiming).has(Flag::Reclaiming) {
                 // Each worker with a lease must check its job's word before its next task, so that it sees the flag
@@ -324,7 +327,8 @@ pub fn take_back(gate: JobPtr, job: JobPtr, mut before_wait: impl FnMut()) {
             fence_after_rmw();
             !gate.permits.load().may_reclaim(draining(), weight)
         });
-    }
+    };
+    gate.tally.note_running(word);
     // If no other task waits for a permit of this gate, clears the flag `Reclaiming`, so that queued tasks are admitted again
     // (wait-5).
     let others = parking_lot().if_none_waits(key, || {
