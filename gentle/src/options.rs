@@ -236,7 +236,15 @@ impl Options {
         Options::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
             _ => {
-                let text = first_paragraph(&error.to_string());
+                let whole = error.to_string();
+                let text = first_paragraph(&whole);
+                let similar = |line: &str| {
+                    let (_, option) = line.split_once("tip: a similar argument exists: ")?;
+                    Some(format!("{text}: did you mean {option}?"))
+                };
+                if let Some(text) = whole.lines().find_map(similar) {
+                    return text;
+                }
                 let second = text.strip_prefix("the subcommand ");
                 let second =
                     second.and_then(|rest| rest.split_once(" cannot be used with '[PLAN]'"));

@@ -63,9 +63,10 @@ impl Failure {
                     root = io;
                     continue;
                 }
-                // What a server says of the requests that it leaves alone when it ends a connection.
-                let left = [h2::Reason::NO_ERROR, h2::Reason::REFUSED_STREAM];
-                if error.is_remote() && error.reason().is_some_and(|reason| left.contains(&reason))
+                // The reasons that a server gives for requests that it has not processed.
+                let unprocessed = [h2::Reason::NO_ERROR, h2::Reason::REFUSED_STREAM];
+                if error.is_remote()
+                    && error.reason().is_some_and(|reason| unprocessed.contains(&reason))
                 {
                     return Failure::new(Cause::Closed, CLOSED_EARLY);
                 }

@@ -307,8 +307,8 @@ impl Client {
         }
     }
 
-    /// What is known of the server of `url`. Forgets the server that was not used for the longest time if there are more than lanes: an
-    /// open connection needs a descriptor.
+    /// Returns the link to the server of `url`. If there would be more servers than lanes, drops the link that was not used for the longest
+    /// time: each open connection needs a descriptor.
     fn link(&self, url: &Uri) -> Arc<tokio::sync::Mutex<Link>> {
         let mut servers = self.servers.lock().expect("nothing panics under this lock");
         match servers.iter().rposition(|(origin, _)| origin.takes(url)) {
@@ -401,8 +401,8 @@ struct Unanswered {
     may_repeat: bool,
 }
 
-/// A request that waits for its answer over a connection of HTTP/2. If it is given up, and nothing has come over the connection
-/// meanwhile, later requests get another connection: the server may have gone without a word.
+/// A request that waits for its answer over a connection of HTTP/2. If the request times out and no byte has come over the connection
+/// meanwhile, later requests get another connection: the server may never answer over this one.
 struct Waits<'a> {
     client: &'a Client,
     url: &'a Uri,
@@ -412,7 +412,7 @@ struct Waits<'a> {
 }
 
 impl Waits<'_> {
-    /// There is an answer, or a failure that says what the connection is good for.
+    /// Keeps the connection: the request has an answer, or the connection itself has reported a failure.
     fn end(self) {
         std::mem::forget(self);
     }
@@ -424,7 +424,7 @@ impl Drop for Waits<'_> {
             return;
         }
         let link = self.client.link(self.url);
-        // If another lane has the lock, the lane has found no connection.
+        // If another lane has the lock, that lane is making a connection, so this one is no longer kept.
         if let Ok(mut link) = link.try_lock()
             && matches!(&*link, Link::Two(known) if Arc::ptr_eq(known, self.connection))
         {

@@ -281,6 +281,7 @@ fn an_option_mistake_is_one_line_and_exit_status_2() {
     let plan = plan.path().to_str().unwrap();
     for (arguments, message) in [
         (&["--bogus"][..], "unexpected argument '--bogus' found (see gentle --help)"),
+        (&["--jsn", "a"], "unexpected argument '--jsn' found: did you mean '--json'?"),
         (&["a.toml", "b.toml"], "unexpected argument 'b.toml' found (see gentle --help)"),
         (&["--json"], "a value is required for '--json <FILE>' but none was supplied"),
         (&["/none/plan.toml"], "/none/plan.toml: "),
