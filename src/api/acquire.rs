@@ -237,7 +237,7 @@ impl fmt::Debug for Permit {
 pub struct Acquire<'a> {
     job: &'a Job,
     /// The waiter of this future in the job's queue. `None` if the future does not wait. Must be dropped before the field
-    /// `wait`, because the drop of the waiter can give a permit back.
+    /// `wait`, so that the future counts as waiting until a permit that was granted to the waiter is given back.
     waiter: Option<Waiter>,
     wait: Wait,
 }

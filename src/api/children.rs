@@ -70,8 +70,8 @@ pub fn make(
     }
     if let Some(extra) = extra {
         job.set_extra(extra);
-        // The flag `Rated` must be set before another thread can find the job. A worker reads the flag at the end of each task
-        // of the job.
+        // The flag `Rated` stands for weights and adaptive limits as well as for rates. It must be set before another thread
+        // can find the job, because a worker checks the flag at the end of each task.
         if job.counts_weights() || adapt::is_adaptive_itself(job) {
             job.permits.set(Flag::Rated);
         }

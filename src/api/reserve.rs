@@ -125,8 +125,8 @@ impl Job {
 pub struct Reserve<'a> {
     job: &'a Job,
     waiting: Option<Waiting>,
-    /// The future's waiter in the queue of a job with a capacity of 0. Must be dropped before the wait in the field `wait`
-    /// ends, because the drop of the waiter can give a permit back.
+    /// The future's waiter in the queue of a job with a capacity of 0. Must be dropped before the field
+    /// `wait`, so that the future counts as waiting until a permit that was granted to the waiter is given back.
     waiter: Option<Waiter>,
     wait: Wait,
 }

@@ -82,13 +82,13 @@ impl List {
         }
     }
 
-    /// Stores the sample of a future on the list, with the time `now`, at which the future was polled.
+    /// Stores the unfinished sample of a pending future. `now` is the time of the poll that has just ended.
     #[cold]
     pub fn keep_sample(&self, cell: CellPtr, sample: Sample, now: Instant) {
         self.shard_of(cell).samples.insert(cell.as_ptr().addr(), (sample, now));
     }
 
-    /// Removes and returns the sample of a future on the list, with the time of the future's last poll.
+    /// Removes and returns the unfinished sample of a pending future, with the time of the future's last poll.
     #[cold]
     pub fn take_sample(&self, cell: CellPtr) -> Option<(Sample, Instant)> {
         self.shard_of(cell).samples.remove(&cell.as_ptr().addr())

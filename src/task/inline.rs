@@ -14,10 +14,10 @@
 //! - `inline-2`: The joining thread claims the joined task and clears PINNED, in one exchange. If PINNED was clear, the joining
 //!   thread gives back the busy count that another thread has added for it (`pin-2`). If another thread has claimed the joined
 //!   task, the joining thread releases the joined task's permits, and waits as any join does.
-//! - `inline-3`: The joining thread releases the permits of the joining task, except at common gates (wait-2). Then the thread
+//! - `inline-3`: The joining thread releases the permits of the joining task, except at common gates (`wait-2`). Then the thread
 //!   runs the joined task.
-//! - `inline-4`: The joining thread releases the permits of the joined task (release-1 to release-3), and re-acquires the
-//!   permits of the joining task (wait-4). Before the thread waits for such a permit, it lends its seat, and releases the
+//! - `inline-4`: The joining thread releases the permits of the joined task (`release-1` to `release-3`), and re-acquires the
+//!   permits of the joining task (`wait-4`). Before the thread waits for such a permit, it lends its seat, and releases the
 //!   permits at the common gates.
 //!
 //! The joined task's job stays alive while the joining thread uses it. An unclaimed task keeps its job alive. Another thread
@@ -28,8 +28,9 @@
 //! The worker that takes the cell out finds the task claimed, and gives up the cell.
 //!
 //! An inline run closes a circle of waits only if a usual join would close it, too: in both cases the joining task continues
-//! only after the joined task has ended. While the joining thread waits to re-acquire a permit (`inline-4`), it has no seat.
-//! The joining task then holds no permit of a gate above the one at which it waits, except at gates that keep permits.
+//! only after the joined task has ended. After an inline run the joining thread might have to wait until it can re-acquire a
+//! permit of the joining task (`inline-4`). That wait closes no circle either. The thread has no seat meanwhile, so it blocks no
+//! worker. The joining task holds no permit of a gate above the one at which it waits, except at gates that keep permits.
 //!
 //! A task that was delayed never runs inline in a task of another job. The timer's thread clears DELAYED in the state word of a
 //! delayed task, and then pushes the task. Between these two steps the task is in no queue, so a joining thread cannot tell

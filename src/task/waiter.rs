@@ -257,7 +257,8 @@ unsafe fn decide(cell: CellPtr, outcome: u32) -> bool {
         return false;
     }
     if before.has(SWAPPING) {
-        // Another thread polls or drops the waiter, and will see the outcome when it clears SWAPPING.
+        // Another thread is polling or dropping the waiter now. That thread sees the outcome when it clears SWAPPING, so no wake-up
+        // is needed. This thread only releases the queue's reference.
         if state.release(QUEUE) {
             // SAFETY: the last reference was given up just now.
             unsafe { free(cell) };

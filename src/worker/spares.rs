@@ -29,8 +29,8 @@ pub fn usual_name(index: usize) -> String {
     format!("tollgate-{index}")
 }
 
-/// Lends the seat with the index `seat` to a spare worker. If no spare worker is idle, starts a new one. This fails if the pool
-/// has `most` spare workers, or its own greatest number of them. On success the calling thread must not use the seat any more.
+/// Lends the seat with the index `seat` to a spare worker. If no spare worker is idle, starts a new one, unless the pool already
+/// has as many as `most` or as the pool's own maximum. On success the calling thread must not use the seat any more.
 ///
 /// # Errors
 /// Returns an error if no spare is idle and no further spare can be started. The caller then keeps the seat.

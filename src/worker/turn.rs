@@ -367,7 +367,8 @@ impl Worker<'_> {
                 Some(cell)
             }
             Popped::Task(other) => {
-                // The task belongs to the job's first child, which was made just now, or the job is held.
+                // The task goes back to the queue, because it must not join the batch: it is a task of a child, or the job is
+                // held. The turn began when the job had no child, so the child was made just now.
                 job.queue().push_returned(other);
                 returned = true;
                 None

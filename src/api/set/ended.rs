@@ -1,19 +1,18 @@
 //! The list of a set's ended tasks. A task that ends wakes the set's *owner*, which is the thread or future that takes the
 //! results.
 //!
-//! The closure or future of each task of a set owns a *guard*. The guard is dropped at the end of the closure or future,
-//! whether the task ran, panicked or was cancelled. The drop of the guard adds the task's number to the set's list of ended
-//! tasks:
+//! The closure or future of each task of a set owns a value called its *guard*, which is dropped at the end of the closure or
+//! future, whether the task ran, panicked or was cancelled. So the owner learns of each end in these steps:
 //!
-//! - `set-1`: the drop of a task's guard locks the list of ended tasks, adds the task's number, and reads and clears the flag
-//!   `waited` of the list.
-//! - `set-2`: if the flag was set, the drop of the guard wakes the set's owner.
+//! - `set-1`: the thread that drops the guard of a task locks the list of ended tasks, adds the number that the task has in the
+//!   set, and reads and clears the flag `waited` of the list.
+//! - `set-2`: if the flag was set, that thread wakes the set's owner.
 //! - `set-3`: before the set's owner waits, it locks its bucket in the parking lot, and then the list. If the list is empty,
-//!   the owner sets the flag `waited` and waits. If the list has a number, the owner does not wait.
+//!   the owner sets the flag `waited` and waits. If the list is not empty, the owner does not wait.
 //!
-//! No wake-up of the set's owner is lost, because the drop of a guard (`set-1`) and the check of the owner (`set-3`) hold the
-//! list's lock. If the drop comes first, the owner finds the task's number in the list. If the check comes first, the drop of
-//! the guard sees the flag and wakes the owner.
+//! No wake-up of the set's owner is lost, because the thread that drops a guard (`set-1`) and the owner (`set-3`) hold the
+//! list's lock. If the thread that drops the guard has the lock first, the owner finds the task's number in the list. If the
+//! owner has the lock first, the thread that drops the guard sees the flag and wakes the owner.
 //!
 //! The guard of a task is dropped shortly before the outcome of the task is final. So the owner takes the outcome by a join,
 //! which waits until the outcome is final.

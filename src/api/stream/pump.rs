@@ -4,10 +4,10 @@
 //! the number of pullers.
 //!
 //! A puller that finds no room for a further result lowers the number of running pullers, executes a full fence, and checks for
-//! room again. If there is still no room, the puller ends. The thread that takes a result executes a full fence, and queues a
-//! new puller if one is *missing*: in most cases, if none is queued and the input has not ended. So no room stays unused:
-//! either the puller that ends sees the room, or the thread that takes the result sees that this puller has ended (`pull-1` to
-//! `send-3` of module `stream`).
+//! room again. If there is still no room, the puller ends. The thread that takes a result executes a full fence, and calls
+//! `Feed::send_puller`. That function queues a puller if none is queued and the input has not ended, except in an unlimited job in
+//! which as many run as the pool can use. So no room for a result stays unused: either the puller that ends sees the room, or the
+//! thread that takes the result sees that this puller has ended (`pull-1` to `send-3` of module `stream`).
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;

@@ -43,7 +43,7 @@ pub struct Slice {
     pub what: What,
     pub from: u64,
     pub to: u64,
-    /// The number of the slice's task in the picture.
+    /// The number by which the picture names the slice's task.
     pub task: u64,
     /// The name of the slice's task, if it has one.
     pub name: Option<Rc<str>>,
