@@ -127,7 +127,7 @@
 //! | permit | the right to run one task of one job, taken by a worker before it runs the task |
 //! | backlog | a job's tasks that wait for a permit |
 //! | ready | said of a task that a worker may take: it is in a deque or an injector, and no longer in its job's queue |
-//! | worker, local queue, injector, stealer, victim | as crossbeam-deque and the literature use them |
+//! | worker, deque, injector, stealer, victim | as crossbeam-deque and the literature use them |
 //! | searching, parked, notified | the states of a worker with nothing to run |
 //!
 //! # Promises
