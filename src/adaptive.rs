@@ -147,7 +147,7 @@ impl fmt::Debug for Adaptive {
 
 /// Decides the next limit of a job from the figures of one interval.
 ///
-/// One thread at a time calls the rule of a job. If another call has set the job's limit since the interval ended, the library
+/// One thread at a time calls the rule of a job. If the program has set the job's limit since the interval ended, the library
 /// ignores the limit that the rule returns. If the rule panics, the job's limit stays as it is.
 ///
 /// The rule runs on the thread that ends the last task of the interval, before the task's permit is released. So a rule must be

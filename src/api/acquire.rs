@@ -439,8 +439,8 @@ impl Job {
         self.ask().map_err(|(error, _)| error)
     }
 
-    /// Acquires a permit if one is free and the job is open. Otherwise returns the error and a flight, for which a drain
-    /// waits. The caller can keep the flight until its waiter is in the queue.
+    /// Acquires a permit if one is free and the job is open. Otherwise returns the error and a flight. While the flight exists, no
+    /// drain ends, so a caller that will wait keeps the flight until its waiter is in the queue.
     ///
     /// The call begins a flight before it checks whether the pool drains. So a drain waits for each call that passes this
     /// check.

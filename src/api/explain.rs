@@ -159,7 +159,7 @@ fn handed_over(job: JobPtr) -> Vec<Reason> {
     }
 }
 
-/// Returns the number of the job's futures that wait without a permit.
+/// Returns how many of the job's futures have given back their permit because they await a task or a job.
 #[cfg(feature = "futures")]
 fn futures_without_permit(job: JobPtr) -> usize {
     pending().without_permit(job)

@@ -88,8 +88,10 @@ struct Counts {
 }
 
 impl Counts {
-    /// Reads the counts of one job in the order in which a task moves: queued tasks, then running tasks, then delayed and busy
-    /// tasks. A task that moves on between two of these reads can be counted twice, but is never missed.
+    /// Reads the counts of one job in the order in which a task moves from one count to the next: queued, then running, then
+    /// delayed (a task that is tried again), and last the busy count, which contains ready and running tasks. A task that moves on
+    /// between two of these reads can be counted twice. Only a delayed task that enters the queue meanwhile can be missed, so the
+    /// caller must read once more if it finds no task.
     fn of(job: JobPtr) -> Self {
         let queued = job.queue().len();
         let word = job.permits.load();

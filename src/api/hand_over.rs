@@ -24,9 +24,10 @@ impl Job {
         capacity.is_some_and(|capacity| Capacity::is_none(capacity))
     }
 
-    /// Acquires the permits of one task, and returns a ticket that owns these permits. Blocks until the permits are free. If
-    /// the caller is a task of the same pool, does not block, and returns a ticket without permits, or `None`: the pushed
-    /// task then waits in the queue.
+    /// Acquires the permits of one task, and returns a ticket that owns these permits. Blocks until the permits are free.
+    ///
+    /// If the caller is a task of the same pool, never blocks and acquires no permits, so that the pushed task waits in the queue.
+    /// Then returns `None`, or a ticket without permits if the job is timed or traced.
     #[cold]
     #[track_caller]
     pub(super) fn take_handed_ticket(&self) -> Option<Ticket> {

@@ -238,8 +238,7 @@ impl<T> TaskSet<T> {
     ///
     /// # Blocking
     ///
-    /// Blocks as [`TaskHandle::join`] does. If the caller is a task of a pool, the call never deadlocks, and the caller
-    /// holds no permit while it waits.
+    /// Blocks as [`TaskHandle::join`] does, also inside a task.
     ///
     /// # Panics
     ///

@@ -109,9 +109,9 @@ impl JobBuilder {
     /// turn of each other `High` job, and the turns of lower classes that are due.
     ///
     /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`.
-    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These numbers do
-    /// not apply to ready tasks in the deque of another worker, which runs them after its turn. A worker without a ready task
-    /// can also steal them.
+    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These numbers are
+    /// of one worker, and of the tasks that it finds in its own deque and in the injectors. Ready tasks in the deque of another
+    /// worker wait until the turn of that worker ends, or until a worker without a ready task steals them.
     ///
     /// - *Limits.* A class changes no limit. A ready task of a `Low` job counts toward the limits of its job and of the
     ///   ancestors, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a time. If

@@ -151,8 +151,8 @@ impl Seat {
     /// Prepares the batch for tasks of the job with the address `job`. If the batch has tasks of another job, moves these
     /// tasks to the deque. Returns true if a task was moved.
     ///
-    /// If this call returns true, the caller must notify a worker. While a task moved from the batch to the deque, it was in
-    /// neither of them, so no thief found it.
+    /// If this call returns true, the caller must notify a worker. During the move a task is in neither the batch nor the deque, so
+    /// a worker that searched meanwhile did not find the task, and might have parked.
     #[inline]
     #[must_use]
     pub fn begin_batch(&self, job: usize) -> bool {

@@ -10,8 +10,8 @@ use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
 use std::cell::{Cell, RefCell};
 
-/// Calls `enter`, which must add a waiter to the parking lot if the job is busy (`park-2`). The waiter's key is the job's
-/// `idle_key`. Returns what the last call of `enter` returns.
+/// Calls `enter`, which must add a waiter to the parking lot if the job is busy (`park-2`), and calls it again as long as the check
+/// below finds other work to do first. Returns what the last call of `enter` returns. The waiter's key is the job's `idle_key`.
 ///
 /// The first argument of `enter` is a check, which returns true if the job is busy. `enter` must call the check under the lock
 /// of the waiter's bucket of the parking lot, and must add the waiter only if the check returns true. Under that lock the check
@@ -101,8 +101,9 @@ enum Work<'a> {
 }
 
 impl Work<'_> {
-    /// Serves the queue, drops the cancelled tasks, or yields, as the variant demands. The caller must hold no lock except the
-    /// queue lock in `Line`, because this call can drop tasks and wake threads.
+    /// Does what this value asks for: `Line` serves the queue, `Gone` drops the cancelled tasks, and `HalfSeen` yields the
+    /// processor. Because this call can drop tasks and wake threads, the caller must hold no lock, except the queue lock that
+    /// `Line` contains.
     fn clear(self, job: JobPtr) {
         match self {
             Work::Line(consumer) => serve_queue_with(job, consumer),

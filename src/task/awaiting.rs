@@ -1,4 +1,4 @@
-//! Polls a handle as a future, and counts the waits of a pool's future for tasks and jobs.
+//! Polls a handle as a future. If a task of a pool, itself a future, awaits tasks or jobs, counts these waits.
 //!
 //! The poll of a handle puts the waker into the parking lot, under the address of the task's cell. The cell has only the bit
 //! WAITED, and no place for the waker: a waker and its lock would take 24 bytes of each cell, and few handles are awaited

@@ -276,11 +276,11 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         owner.freed();
     }
 
-    /// Drops the closure or future in the slot, and makes `error` the final outcome of the task.
+    /// Drops the closure or future in the cell, and makes `error` the final outcome of the task.
     ///
     /// # Safety
-    /// The caller must have claimed the task, and the closure or future must be in the slot. The caller must have `reference`,
-    /// or another reference if `reference` is `None`.
+    /// The caller must have claimed the task, and the closure or future must be in the cell. The caller must own the reference
+    /// that it passes. If it passes `None`, it must own another reference to the cell.
     pub unsafe fn drop_claimed(
         cell: NonNull<Self>,
         error: JoinError,

@@ -85,9 +85,9 @@ impl Worker<'_> {
                 >= lease.turns.get().time.unwrap_or(TURN_TIME * share / 2)
     }
 
-    /// Returns true if the turn must end because tasks of other jobs wait. A turn with a turn time ends after that time, or
-    /// after [`BUDGET`] tasks, multiplied by the job's share. Any other turn ends only after a multiple of [`BUDGET`] tasks,
-    /// multiplied by the job's share.
+    /// Returns true if the turn must end because tasks of other jobs wait. Let n be [`BUDGET`] times the job's share. A turn with a
+    /// turn time ends after that time, or after n tasks. Any other turn ends only after n, 2n, 3n and so on tasks: a turn that
+    /// continued after n tasks, because no other task waited, has another n tasks.
     #[inline]
     pub(super) fn is_others_turn(&self) -> bool {
         let lease = self.context.lease();
