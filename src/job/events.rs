@@ -89,9 +89,8 @@ pub fn panicked(job: JobPtr) {
     note!(job.pool(), ends_by(How::Panicked));
 }
 
-/// Notes for the timeline that the future that runs on this thread is dropped, because it was cancelled. Call it before
-/// [`ended`]. The caller must keep the job alive.
-#[cfg(feature = "futures")]
+/// Notes for the timeline that the task that runs on this thread is dropped, because it was cancelled or its deadline has come.
+/// Call it before [`ended`]. The caller must keep the job alive.
 #[inline(always)]
 pub fn cancelled(job: JobPtr) {
     note!(job.pool(), ends_by(How::Cancelled));

@@ -134,6 +134,7 @@ where
         this.owner.claimed(cell);
         if this.owner.is_late() {
             this.count_expired();
+            events::cancelled(this.header.job());
             // SAFETY: the caller claimed the task, and has the handle's reference. The closure is in the slot.
             return unsafe { Self::drop_claimed(whole, JoinError::Expired, None) };
         }

@@ -4,10 +4,10 @@
 use std::sync::mpsc;
 use std::thread;
 
-use crate::common::event::{Gauge, Latch, stay};
+use crate::common::event::{Gauge, Latch, Opening, stay};
 use crate::common::{LONG, SECOND, pool, pool_with_clock, until_parked, with_workers, within};
 use crate::{check, read};
-use tollgate::{Job, Pool, Rate, Reason};
+use tollgate::{Job, JoinError, Pool, Rate, Reason};
 
 /// Pushes a task into the job, lets it go, and returns why it waited.
 fn why(pool: &Pool, job: &Job, release: impl FnOnce()) -> String {
@@ -211,6 +211,44 @@ fn tasks_say_how_they_ended() {
         assert_eq!((how(2, "queued"), how(3, "queued")), ("cancelled", "cancelled"));
         assert_eq!(trace.of("job \"search\"").len(), 4);
         assert_eq!(trace.each("job \"search\"", "limit"), [0, 1, 0]);
+    });
+}
+
+/// The thread that moves the clock is held up in the drop of another late task. So the join finds the task, whose time has come.
+#[test]
+fn a_late_task_that_a_join_drops_says_cancelled() {
+    struct Waits(Option<Latch>, Opening);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            drop(self.0.take());
+            self.1.wait();
+        }
+    }
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(1);
+        pool.timeline().start();
+        let (held, latch, begun) = (pool.job(0), Latch::new(), Latch::new());
+        let (dropped, waits) = (begun.opening(), Waits(Some(begun), latch.opening()));
+        drop(held.spawn_within(SECOND, move || drop(waits)));
+        let search = pool.job_builder().name("search").limit(1).build();
+        let (inside, (tell, told)) = (search.clone(), mpsc::channel());
+        let outer = search.spawn(move || {
+            let late = inside.spawn_within(SECOND, || unreachable!());
+            tell.send(()).unwrap();
+            dropped.wait();
+            late.join()
+        });
+        told.recv().unwrap();
+        thread::scope(|threads| {
+            threads.spawn(|| clock.advance(SECOND));
+            assert!(matches!(outer.join().unwrap(), Err(JoinError::Expired)));
+            latch.open();
+        });
+        search.wait();
+        let trace = read(&pool);
+        let late =
+            trace.of("job \"search\"").into_iter().filter(|slice| slice.says("why") == "cancelled");
+        assert_eq!(late.count(), 1, "{trace:#?}");
     });
 }
 
