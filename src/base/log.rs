@@ -68,7 +68,7 @@ pub enum Why {
 /// How a run of a task on a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// The task or the permit has ended. A task with a handle might have panicked.
+    /// The task or the permit has ended.
     Over,
     /// The task has panicked.
     Panicked,
@@ -315,14 +315,12 @@ impl Log {
     /// start of the timeline.
     ///
     /// # Errors
-    /// Returns an error if there is not enough memory. Some rings then keep no events.
+    /// Returns an error if there is not enough memory. Then no ring keeps events.
     pub fn clear(&self, most: usize) -> Result<(), TryReserveError> {
-        for ring in &self.rings {
-            locked(ring).clear(most)?;
-        }
         locked(&self.names).0.clear();
         *locked(&self.span) = (self.now(), None);
-        Ok(())
+        let cleared = self.rings.iter().try_for_each(|ring| locked(ring).clear(most));
+        cleared.inspect_err(|_| self.rings.iter().for_each(|ring| _ = locked(ring).clear(0)))
     }
 
     /// Notes the present time as the stop of the timeline. Does nothing if a stop is noted already.
