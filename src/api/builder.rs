@@ -505,6 +505,8 @@ impl fmt::Debug for JobBuilder {
         if let Some(priority) = &self.turns.priority {
             builder.field("priority", priority);
         }
+        #[cfg(feature = "tracing")]
+        builder.field("traced", &self.traced);
         builder
             .field("timed", &self.timed)
             .field("weighted", &self.counts_weights)

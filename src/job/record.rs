@@ -263,11 +263,12 @@ impl JobPtr {
     #[track_caller]
     fn refuse_handle(self) -> ! {
         let of = self.of_its_name();
+        let of = if of.is_empty() { " of one job" } else { of.as_str() };
         panic!("too many handles and children{of}: drop some before more are made");
     }
 
-    /// Returns the words that follow "a task" in the text of a panic, such as " of the job `search`". Returns an empty text if
-    /// the job has no name.
+    /// Returns the words that follow a noun in the text of a panic, such as " of the job `search`" after "a task". Returns an empty
+    /// text if the job has no name.
     pub fn of_its_name(self) -> String {
         let name = self.extra().and_then(|extra| extra.name.as_deref());
         name.map(|name| format!(" of the job `{name}`")).unwrap_or_default()
