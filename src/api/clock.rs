@@ -189,8 +189,8 @@ impl ManualClock {
 
     /// Moves the clock forward by `by`. Then each delay, hold-off, rate interval and deadline whose time has come ends.
     ///
-    /// When `advance` returns, each delayed task whose time has come is in its job's queue, and each hold-off whose end has
-    /// come is over. `advance` does not wait until the tasks run.
+    /// When `advance` returns, each delayed task whose time has come has been pushed, and each hold-off whose end has come is
+    /// over. `advance` does not wait until the tasks run.
     ///
     /// If another thread begins a delay during `advance`, the delay can count from the time before the move. Even if the end of
     /// this delay has come already, the delay ends only at the next call of `advance`. The same holds for a hold-off. So a test

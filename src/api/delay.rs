@@ -123,8 +123,8 @@ impl Job {
     /// cancelled. With a time of zero the task is dropped at once. The deadline has no effect on a task that has started,
     /// however long the task runs.
     ///
-    /// The captures of a task that misses its deadline are dropped by the thread of the pool's timer, or by the thread that
-    /// moves the pool's [`ManualClock`](crate::ManualClock). Destructors of captures are allowed to wait for tasks and jobs of
+    /// The captures of a task that misses its deadline are usually dropped by the thread of the pool's timer, or by the thread
+    /// that moves the pool's [`ManualClock`](crate::ManualClock). Destructors of captures are allowed to wait for tasks and jobs of
     /// the pool. A destructor that blocks on anything else delays all entries of the pool's timer.
     ///
     /// # Blocking

@@ -85,8 +85,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`TryError::Failed`] with the first error of `f`. If no call of `f` has failed, but the job was closed or
-    /// cancelled, or its pool shut down, before the end of the input, returns [`TryError::Join`].
+    /// Returns [`TryError::Failed`] with the first error of `f`. Returns [`TryError::Join`] if no call of `f` has failed, but the
+    /// job was closed before this call, or the job was cancelled or its pool shut down before the end of the input.
     ///
     /// # Panics
     ///
@@ -152,9 +152,9 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// If a call of `f` fails, the last item of the iterator is its error, as [`TryError::Failed`]. If `f` or the input
-    /// panics, or the job is cancelled before the end of the input, the last item is [`TryError::Join`], with the error that
-    /// [`map`](Self::map) yields in this case.
+    /// If a call of `f` fails, the last item of the iterator is its error, as [`TryError::Failed`]. The last item is
+    /// [`TryError::Join`], with the error that [`map`](Self::map) yields in this case, if `f` or the input panics, if the job was
+    /// closed before the call of `try_map`, or if the job is cancelled or its pool shuts down before the end of the input.
     ///
     /// # Examples
     ///

@@ -19,7 +19,8 @@ impl Job {
     /// Calls `f` with each item of `input`. As many items run at once as the limit allows. Blocks until all calls have ended.
     ///
     /// Tasks of the job pull the input lazily, one task at a time. The input and `f` can borrow values. Each call of `f` counts
-    /// as a task in [`stats`](Self::stats). If the limit is 1 throughout, the order of the calls is the order of the input.
+    /// as a task in [`stats`](Self::stats). If the limit is 1 throughout and no call of `f` waits inside, as in a join, the order
+    /// of the calls is the order of the input.
     ///
     /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, a task pulls several
     /// items at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
