@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::iter::successors;
 use std::time::Duration;
 
 /// Why a request had no whole answer.
@@ -27,6 +28,32 @@ pub(crate) enum Cause {
     Own,
     /// All else: a name that is not known, a certificate that is not trusted, an answer that is not HTTP.
     Other,
+}
+
+/// How a server of HTTP/2 says that it has not processed a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unprocessed {
+    /// The server takes no more requests over this connection: the request is not among those that its GOAWAY frame covers.
+    Connection,
+    /// The server has refused this request only.
+    Stream,
+}
+
+impl Unprocessed {
+    /// Returns what the server says in an error that came before an answer. Returns `None` if the server may have processed the request.
+    pub(super) fn of(error: &hyper::Error) -> Option<Self> {
+        let mut chain = successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
+        let error = chain.find_map(|error| error.downcast_ref::<h2::Error>())?;
+        if !error.is_remote() {
+            None
+        } else if error.is_go_away() {
+            // h2 reports a GOAWAY frame to no stream that the frame covers.
+            Some(Unprocessed::Connection)
+        } else {
+            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            is_refused.then_some(Unprocessed::Stream)
+        }
+    }
 }
 
 /// What is said of a connection that ends within an answer.
@@ -63,11 +90,8 @@ impl Failure {
                     root = io;
                     continue;
                 }
-                // The reasons that a server gives for requests that it has not processed.
-                let unprocessed = [h2::Reason::NO_ERROR, h2::Reason::REFUSED_STREAM];
-                if error.is_remote()
-                    && error.reason().is_some_and(|reason| unprocessed.contains(&reason))
-                {
+                let goes_away = error.is_go_away() && error.is_remote();
+                if goes_away && error.reason() == Some(h2::Reason::NO_ERROR) {
                     return Failure::new(Cause::Closed, CLOSED_EARLY);
                 }
             }

@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 use rustls::ClientConfig;
 
 use self::alarms::Alarms;
+use self::cause::Unprocessed;
 pub(crate) use self::cause::{Cause, Failure};
 use self::connect::{Connected, Connector, Shared};
 use self::http1::Http1;
@@ -261,11 +262,11 @@ impl Client {
             };
             let waits =
                 Waits { client: self, url, before: connection.received(), connection: &connection };
-            let exchanged = self.exchange_by_two(&connection, template, url).await;
+            let exchanged = self.exchange_by_two(&connection, is_kept, template, url).await;
             waits.end();
             match exchanged {
                 Ok(answer) => return Ok(answer),
-                Err(unanswered) if is_kept && unanswered.may_repeat && dead.is_none() => {
+                Err(unanswered) if unanswered.may_repeat && dead.is_none() => {
                     self.count_repeated();
                     dead = Some(connection);
                 }
@@ -323,21 +324,23 @@ impl Client {
         Arc::clone(link)
     }
 
-    /// Sends over a connection of HTTP/2.
+    /// Sends over a connection of HTTP/2. `is_kept`: the connection has carried requests before, so it may have died since then.
     async fn exchange_by_two(
         &self,
         connection: &Shared,
+        is_kept: bool,
         template: &Template,
         url: &Uri,
     ) -> Result<Answer, Unanswered> {
         let mut sender = connection.sender.clone();
-        let response = async {
-            sender.ready().await?;
-            sender.send_request(template.request(url, self.spare_headers())).await
-        };
-        let response = response.await.map_err(|error| {
-            let failure = Failure::of(&error);
-            let may_repeat = template.method.is_idempotent() && failure.cause == Cause::Closed;
+        let sent = sender.try_send_request(template.request(url, self.spare_headers()));
+        let response = sent.await.map_err(|error| {
+            // hyper gives back a request of which nothing was sent.
+            let is_unsent = error.message().is_some();
+            let failure = Failure::of(error.error());
+            let may_have_died =
+                is_kept && template.method.is_idempotent() && failure.cause == Cause::Closed;
+            let may_repeat = is_unsent || may_have_died || Unprocessed::of(error.error()).is_some();
             Unanswered { failure, may_repeat }
         })?;
         let answer = Answer::read(response, template.keeps_body).await;
@@ -397,7 +400,8 @@ impl Client {
 /// A request without a whole answer.
 struct Unanswered {
     failure: Failure,
-    /// Whether not even a part of an answer came before the connection ended, and the method may be repeated.
+    /// Whether the request may be sent once more: no part of an answer came, and either the server has surely not processed the request,
+    /// or the connection ended and the method may be repeated.
     may_repeat: bool,
 }
 

@@ -1,13 +1,17 @@
 //! TLS and HTTP/2: which certificates are trusted and shown, and which version is spoken.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::thread;
 
 use http::Version;
+use serde_json::Value;
 
-use crate::peers::{Authority, Speaks, ends_under_the_second_request, serve, stranger};
+use crate::peers::{
+    Authority, NO_ERROR, Speaks, Unanswered, ends_under_the_second_request, leaves_unanswered,
+    serve, stranger,
+};
 use crate::program::{Ended, Scratch, check, gentle, job, plan_job};
 
 const BOTH: &[&str] = &["h2", "http/1.1"];
@@ -138,6 +142,32 @@ fn a_request_of_http_2_is_sent_again_if_its_kept_connection_dies_before_an_answe
         let repeated = if method == "POST" { 0 } else { 8 };
         assert_eq!(results["repeated"], repeated, "{method}: {results}");
     }
+}
+
+/// Sends 9 requests, each after the one before.
+fn send_nine(address: SocketAddr, method: &str) -> (Ended, Value) {
+    let more = format!("http = \"2\"\nmethod = \"{method}\"");
+    let (ended, results) = check(&plan_job("a", 1, &format!("http://{address}"), 9, &more));
+    (ended, job(&results, "a").clone())
+}
+
+#[test]
+fn a_request_that_goaway_does_not_cover_is_sent_again_whatever_its_method() {
+    for method in ["GET", "POST"] {
+        let (address, visits) = leaves_unanswered(Unanswered::GoesAway, |number| number == 0);
+        let (ended, results) = send_nine(address, method);
+        assert_eq!((&results["ok"], &results["repeated"]), (&9.into(), &8.into()), "{ended:?}");
+        assert_eq!((visits.versions().len(), visits.connections()), (9, 9), "{method}");
+    }
+}
+
+#[test]
+fn a_request_of_http_2_that_is_reset_without_a_refusal_is_sent_once() {
+    let resets = Unanswered::Resets(NO_ERROR);
+    let (address, visits) = leaves_unanswered(resets, |number| number % 2 == 0);
+    let (ended, results) = send_nine(address, "GET");
+    assert_eq!((&results["ok"], &results["repeated"]), (&5.into(), &0.into()), "{ended:?}");
+    assert_eq!(visits.connections(), 1, "the connection is good for other requests");
 }
 
 #[test]
