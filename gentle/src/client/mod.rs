@@ -197,7 +197,7 @@ impl Client {
             };
             match self.exchange(connection, template, url).await {
                 Ok(answer) => return Ok(answer),
-                Err(unanswered) if is_kept && unanswered.may_repeat => self.count_repeated(),
+                Err(unanswered) if is_kept && unanswered.may_repeat() => self.count_repeated(),
                 Err(unanswered) => return Err(unanswered.failure),
             }
         }
@@ -232,7 +232,8 @@ impl Client {
                 let may_repeat = template.method.is_idempotent()
                     && failure.cause == Cause::Closed
                     && connection.received() == before;
-                Err(Unanswered { failure, may_repeat })
+                let repeat = if may_repeat { Repeat::Elsewhere } else { Repeat::Never };
+                Err(Unanswered { failure, repeat })
             }
         }
     }
@@ -247,11 +248,11 @@ impl Client {
         if let Some(idle) = self.take_idle(url) {
             match self.exchange(idle, template, url).await {
                 Ok(answer) => return Ok(answer),
-                Err(unanswered) if unanswered.may_repeat => self.count_repeated(),
+                Err(unanswered) if unanswered.may_repeat() => self.count_repeated(),
                 Err(unanswered) => return Err(unanswered.failure),
             }
         }
-        let mut dead = None;
+        let (mut dead, mut is_second) = (None, false);
         loop {
             let (connection, is_kept) = match self.reach(url, dead.as_ref()).await? {
                 Reached::One(new) => {
@@ -266,9 +267,11 @@ impl Client {
             waits.end();
             match exchanged {
                 Ok(answer) => return Ok(answer),
-                Err(unanswered) if unanswered.may_repeat && dead.is_none() => {
+                Err(unanswered) if unanswered.may_repeat() && !is_second => {
                     self.count_repeated();
-                    dead = Some(connection);
+                    is_second = true;
+                    // A refusal of one request says nothing against the connection.
+                    dead = (unanswered.repeat == Repeat::Elsewhere).then_some(connection);
                 }
                 Err(unanswered) => return Err(unanswered.failure),
             }
@@ -340,11 +343,16 @@ impl Client {
             let failure = Failure::of(error.error());
             let may_have_died =
                 is_kept && template.method.is_idempotent() && failure.cause == Cause::Closed;
-            let may_repeat = is_unsent || may_have_died || Unprocessed::of(error.error()).is_some();
-            Unanswered { failure, may_repeat }
+            let repeat = match Unprocessed::of(error.error()) {
+                Some(Unprocessed::Stream) => Repeat::Anywhere,
+                Some(Unprocessed::Connection) => Repeat::Elsewhere,
+                None if is_unsent || may_have_died => Repeat::Elsewhere,
+                None => Repeat::Never,
+            };
+            Unanswered { failure, repeat }
         })?;
         let answer = Answer::read(response, template.keeps_body).await;
-        answer.map_err(|error| Unanswered { failure: Failure::of(&error), may_repeat: false })
+        answer.map_err(|error| Unanswered { failure: Failure::of(&error), repeat: Repeat::Never })
     }
 
     /// An idle connection to the server of `url` that the server has not closed, as far as can be told.
@@ -400,9 +408,24 @@ impl Client {
 /// A request without a whole answer.
 struct Unanswered {
     failure: Failure,
-    /// Whether the request may be sent once more: no part of an answer came, and either the server has surely not processed the request,
-    /// or the connection ended and the method may be repeated.
-    may_repeat: bool,
+    repeat: Repeat,
+}
+
+/// Whether a request without a whole answer may be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// A part of an answer came, or the server may have processed the request and its method may not be repeated.
+    Never,
+    /// It may be sent over another connection: this one has ended, or takes no more requests.
+    Elsewhere,
+    /// It may be sent over the same connection, too: the server refused this request only.
+    Anywhere,
+}
+
+impl Unanswered {
+    fn may_repeat(&self) -> bool {
+        self.repeat != Repeat::Never
+    }
 }
 
 /// A request that waits for its answer over a connection of HTTP/2. If the request times out and no byte has come over the connection

@@ -210,8 +210,9 @@ pub(crate) enum Unanswered {
     Resets(u32),
 }
 
-/// An error code of HTTP/2.
+/// The error codes of HTTP/2.
 pub(crate) const NO_ERROR: u32 = 0;
+pub(crate) const REFUSED_STREAM: u32 = 7;
 
 /// Starts a server that speaks HTTP/2 over plain TCP. The server answers those requests for whose number `answers` is true. A
 /// connection's requests are counted from 0.

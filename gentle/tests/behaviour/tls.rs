@@ -9,8 +9,8 @@ use http::Version;
 use serde_json::Value;
 
 use crate::peers::{
-    Authority, NO_ERROR, Speaks, Unanswered, ends_under_the_second_request, leaves_unanswered,
-    serve, stranger,
+    Authority, NO_ERROR, REFUSED_STREAM, Speaks, Unanswered, ends_under_the_second_request,
+    leaves_unanswered, serve, stranger,
 };
 use crate::program::{Ended, Scratch, check, gentle, job, plan_job};
 
@@ -159,6 +159,16 @@ fn a_request_that_goaway_does_not_cover_is_sent_again_whatever_its_method() {
         assert_eq!((&results["ok"], &results["repeated"]), (&9.into(), &8.into()), "{ended:?}");
         assert_eq!((visits.versions().len(), visits.connections()), (9, 9), "{method}");
     }
+}
+
+#[test]
+fn a_refused_request_of_http_2_is_sent_again_over_the_same_connection() {
+    let refuses = Unanswered::Resets(REFUSED_STREAM);
+    // The server refuses the first request, too.
+    let (address, visits) = leaves_unanswered(refuses, |number| number % 2 == 1);
+    let (ended, results) = send_nine(address, "POST");
+    assert_eq!((&results["ok"], &results["repeated"]), (&9.into(), &9.into()), "{ended:?}");
+    assert_eq!((visits.versions().len(), visits.connections()), (9, 1));
 }
 
 #[test]
