@@ -327,6 +327,13 @@ impl Client {
         Arc::clone(link)
     }
 
+    /// Returns the link to the server of `url`, if it was not dropped for the link to another server.
+    fn known_link(&self, url: &Uri) -> Option<Arc<tokio::sync::Mutex<Link>>> {
+        let servers = self.servers.lock().expect("nothing panics under this lock");
+        let known = servers.iter().rfind(|(origin, _)| origin.takes(url));
+        known.map(|(_, link)| Arc::clone(link))
+    }
+
     /// Sends over a connection of HTTP/2. `is_kept`: the connection has carried requests before, so it may have died since then.
     async fn exchange_by_two(
         &self,
@@ -450,7 +457,7 @@ impl Drop for Waits<'_> {
         if self.connection.received() > self.before {
             return;
         }
-        let link = self.client.link(self.url);
+        let Some(link) = self.client.known_link(self.url) else { return };
         // If another lane has the lock, that lane is making a connection, so this one is no longer kept.
         if let Ok(mut link) = link.try_lock()
             && matches!(&*link, Link::Two(known) if Arc::ptr_eq(known, self.connection))
@@ -473,5 +480,91 @@ impl Drop for Busy<'_> {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use http::{Method, Request};
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use hyper::server::conn::http2;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use rustls::RootCertStore;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server of HTTP/2 that answers the first `answers` requests of each connection, and says nothing to later ones.
+    struct Server {
+        url: Uri,
+        connections: Arc<AtomicUsize>,
+    }
+
+    impl Server {
+        async fn start(answers: usize) -> Self {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+            let connections = Arc::<AtomicUsize>::default();
+            let count = Arc::clone(&connections);
+            tokio::spawn(async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let came = AtomicUsize::new(0);
+                    let service = service_fn(move |_: Request<Incoming>| {
+                        let is_answered = came.fetch_add(1, Ordering::SeqCst) < answers;
+                        async move {
+                            if !is_answered {
+                                pending::<()>().await;
+                            }
+                            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+                        }
+                    });
+                    let builder = http2::Builder::new(TokioExecutor::new());
+                    tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+                }
+            });
+            Server { url, connections }
+        }
+    }
+
+    /// A client of HTTP/2 with connections to at most `most` servers.
+    fn client(most: usize) -> Client {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider);
+        let tls = tls.with_safe_default_protocol_versions().unwrap();
+        let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        Client::with(HttpVersion::Two, false, most, &tls, Arc::default())
+    }
+
+    fn within(timeout: Duration) -> Template {
+        Template::new(&Method::GET, HeaderMap::new(), Bytes::new(), timeout, false)
+    }
+
+    #[tokio::test]
+    async fn a_time_out_drops_no_connection_to_another_server() {
+        let (stalls, one) = (Server::start(1).await, Server::start(usize::MAX).await);
+        let other = Server::start(usize::MAX).await;
+        let (client, patient) = (client(2), within(Duration::from_secs(60)));
+        client.send(&patient, &stalls.url).await.unwrap();
+        let hasty = within(Duration::from_millis(500));
+        let (timed_out, ()) = tokio::join!(client.send(&hasty, &stalls.url), async {
+            // The link to the second server takes the place of the one to the server that stalls.
+            for server in [&one, &other] {
+                client.send(&patient, &server.url).await.unwrap();
+            }
+        });
+        assert_eq!(timed_out.unwrap_err().cause, Cause::Timeout);
+        for server in [&one, &other] {
+            client.send(&patient, &server.url).await.unwrap();
+            assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+        }
     }
 }
