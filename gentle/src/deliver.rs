@@ -145,10 +145,15 @@ impl Check {
             if let Some(pass) = leave.pass {
                 pass.end(taken);
             }
+            let times = Times { start: start.unwrap_or(sent), took, hop, slot };
             if followed < self.plan.redirects
                 && let Ok(answer) = &answer
                 && let Some(redirect) = Redirect::of(answer, &template.method, &url)
             {
+                if let Some(host) = leave.host {
+                    // The redirect is the answer of this host.
+                    host.note(Over { end: Instant::now(), took: hop, shown: "", mistake: None });
+                }
                 if is_stopped(stop) {
                     return Delivered::Stopped;
                 }
@@ -157,7 +162,6 @@ impl Check {
                 url = Cow::Owned(redirect.target);
                 continue;
             }
-            let times = Times { start: start.unwrap_or(sent), took, slot };
             let delivered = self.record(&target, times, followed, &answer, session, leave.host);
             if let Ok(answer) = answer {
                 client.reuse(answer);
@@ -228,7 +232,7 @@ impl Check {
         session: &mut Session,
         host: Option<&LimitedHost>,
     ) -> Delivered {
-        let Times { start, took, slot } = times;
+        let Times { start, took, hop, slot } = times;
         let end = Instant::now();
         let (status, mistake) = match answer {
             Ok(answer) => {
@@ -248,7 +252,7 @@ impl Check {
         if let Some(timeline) = self.limited.timeline().filter(|_| was_sent) {
             timeline.record(end, mistake.is_none().then_some(took));
             if let Some(host) = host {
-                host.note(Over { end, took, shown: &shown, mistake: mistake.as_ref() });
+                host.note(Over { end, took: hop, shown: &shown, mistake: mistake.as_ref() });
             }
         }
         self.tally().record(&Sent {
@@ -324,7 +328,10 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
 /// When a request was sent, and how long it took.
 struct Times {
     start: Instant,
+    /// How long all servers took together.
     took: Duration,
+    /// How long the last server took.
+    hop: Duration,
     /// The request's place in the job's schedule, if the job has a rate.
     slot: Option<Slot>,
 }
