@@ -94,6 +94,7 @@ impl Check {
         let mut url = Cow::Borrowed(&target.url);
         let (mut took, mut start) = (Duration::ZERO, None);
         let (mut followed, mut slot) = (0, None);
+        let mut last_times = None;
         loop {
             let own_route;
             let mut leave = match &self.route {
@@ -108,8 +109,14 @@ impl Check {
                         _ = stopped(stop) => return Delivered::Stopped,
                     };
                     let Ok((permit, pass)) = left else {
-                        let given_up = self.record_given_up(&target).await;
-                        return if followed > 0 { Delivered::Failed } else { given_up };
+                        return match last_times {
+                            None => self.record_given_up(&target).await,
+                            // The last redirect was not followed.
+                            Some(times) => {
+                                let answer = Err(Failure::given_up());
+                                self.record(&target, times, followed - 1, &answer, session, None)
+                            }
+                        };
                     };
                     Leave { host: own_route.host.as_deref(), pass, permit: Some(permit) }
                 }
@@ -158,6 +165,7 @@ impl Check {
                     return Delivered::Stopped;
                 }
                 followed += 1;
+                last_times = Some(times);
                 template = Cow::Owned(redirect.template(&template, &url));
                 url = Cow::Owned(redirect.target);
                 continue;
@@ -326,6 +334,7 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
 }
 
 /// When a request was sent, and how long it took.
+#[derive(Clone, Copy)]
 struct Times {
     start: Instant,
     /// How long all servers took together.

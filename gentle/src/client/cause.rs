@@ -64,6 +64,12 @@ impl Failure {
         Failure { cause: Cause::Timeout, text: format!("no whole answer within {after:?}") }
     }
 
+    /// A redirect leads to a server that gets no more requests.
+    pub(crate) fn given_up() -> Self {
+        let text = "redirected to a server that has refused too often, and gets no more";
+        Failure::new(Cause::Refused, text)
+    }
+
     pub(crate) fn tls(text: &str) -> Self {
         Failure { cause: Cause::Other, text: text.to_owned() }
     }
