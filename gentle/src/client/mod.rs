@@ -549,6 +549,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_of_http_2_over_which_nothing_comes_costs_one_request() {
+        let server = Server::start(1).await;
+        let (client, patient) = (client(1), within(Duration::from_secs(60)));
+        for connections in 1..=3 {
+            client.send(&patient, &server.url).await.unwrap();
+            assert_eq!(server.connections.load(Ordering::SeqCst), connections);
+            // The time is up for a request that the server says nothing to, so no machine is too slow for it.
+            let timed_out = client.send(&within(Duration::from_millis(200)), &server.url).await;
+            assert_eq!(timed_out.unwrap_err().cause, Cause::Timeout);
+            assert_eq!(server.connections.load(Ordering::SeqCst), connections);
+        }
+    }
+
+    #[tokio::test]
     async fn a_time_out_drops_no_connection_to_another_server() {
         let (stalls, one) = (Server::start(1).await, Server::start(usize::MAX).await);
         let other = Server::start(usize::MAX).await;

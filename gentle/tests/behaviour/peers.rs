@@ -122,6 +122,12 @@ pub(crate) struct Speaks<'a> {
 
 /// Starts a server that answers 200 to each request, until the process ends.
 pub(crate) fn serve(speaks: &Speaks<'_>) -> (SocketAddr, Arc<Visits>) {
+    let (addresses, visits) = serve_at_ports(1, speaks);
+    (addresses[0], visits)
+}
+
+/// Starts a server that listens at so many ports. One thread serves all of them.
+pub(crate) fn serve_at_ports(ports: usize, speaks: &Speaks<'_>) -> (Vec<SocketAddr>, Arc<Visits>) {
     let acceptor = speaks.tls.map(|authority| {
         let config = authority.server_config(speaks.asks_for_certificate, speaks.protocols);
         TlsAcceptor::from(Arc::new(config))
@@ -133,29 +139,42 @@ pub(crate) fn serve(speaks: &Speaks<'_>) -> (SocketAddr, Arc<Visits>) {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
-                tokio::spawn(async move {
-                    let Some(acceptor) = acceptor else {
-                        return answer(TokioIo::new(stream), plain_two, seen).await;
-                    };
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        answer(TokioIo::new(stream), two, seen).await;
-                    }
-                });
+            for _ in 0..ports {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+                tell.send(listener.local_addr().unwrap()).unwrap();
+                tokio::spawn(accept(listener, acceptor.clone(), plain_two, Arc::clone(&seen)));
             }
+            std::future::pending::<()>().await;
         });
     });
-    (told.recv().unwrap(), visits)
+    (told.iter().take(ports).collect(), visits)
+}
+
+/// Serves each connection to a port.
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    plain_two: bool,
+    visits: Arc<Visits>,
+) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (acceptor, visits) = (acceptor.clone(), Arc::clone(&visits));
+        tokio::spawn(async move {
+            let Some(acceptor) = acceptor else {
+                return answer(TokioIo::new(stream), plain_two, visits).await;
+            };
+            if let Ok(stream) = acceptor.accept(stream).await {
+                let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                answer(TokioIo::new(stream), two, visits).await;
+            }
+        });
+    }
 }
 
 /// Starts a server that speaks HTTP/2 over plain TCP. When the second request over a connection has come, the server closes the
-/// connection, or does nothing more with it. Gives the count of its answers, too.
-pub(crate) fn ends_under_the_second_request(closes: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+/// connection. Gives the count of its answers, too.
+pub(crate) fn closes_under_the_second_request() -> (SocketAddr, Arc<AtomicUsize>) {
     let answers = Arc::<AtomicUsize>::default();
     let (tell, told) = mpsc::channel();
     let count = Arc::clone(&answers);
@@ -187,12 +206,8 @@ pub(crate) fn ends_under_the_second_request(closes: bool) -> (SocketAddr, Arc<At
                     let mut connection = pin!(connection);
                     tokio::select! {
                         _ = &mut connection => {}
-                        () = second.notified() => {
-                            // The connection is closed at the end of this scope.
-                            if !closes {
-                                std::future::pending::<()>().await;
-                            }
-                        }
+                        // The connection is closed at the end of this scope.
+                        () = second.notified() => {}
                     }
                 });
             }

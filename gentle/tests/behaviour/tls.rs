@@ -9,7 +9,7 @@ use http::Version;
 use serde_json::Value;
 
 use crate::peers::{
-    Authority, NO_ERROR, REFUSED_STREAM, Speaks, Unanswered, ends_under_the_second_request,
+    Authority, NO_ERROR, REFUSED_STREAM, Speaks, Unanswered, closes_under_the_second_request,
     leaves_unanswered, serve, stranger,
 };
 use crate::program::{Ended, Scratch, check, gentle, job, plan_job};
@@ -133,7 +133,7 @@ fn the_options_about_certificates_are_for_jobs_that_say_nothing() {
 #[test]
 fn a_request_of_http_2_is_sent_again_if_its_kept_connection_dies_before_an_answer() {
     for (method, ok) in [("GET", 9), ("PUT", 9), ("POST", 5)] {
-        let (address, answers) = ends_under_the_second_request(true);
+        let (address, answers) = closes_under_the_second_request();
         let more = format!("http = \"2\"\nmethod = \"{method}\"");
         let (ended, results) = check(&plan_job("a", 1, &format!("http://{address}"), 9, &more));
         let results = job(&results, "a");
@@ -178,16 +178,6 @@ fn a_request_of_http_2_that_is_reset_without_a_refusal_is_sent_once() {
     let (ended, results) = send_nine(address, "GET");
     assert_eq!((&results["ok"], &results["repeated"]), (&5.into(), &0.into()), "{ended:?}");
     assert_eq!(visits.connections(), 1, "the connection is good for other requests");
-}
-
-#[test]
-fn a_connection_of_http_2_over_which_nothing_comes_costs_one_request() {
-    let (address, answers) = ends_under_the_second_request(false);
-    let more = "http = \"2\"\ntimeout = \"400ms\"\nafter_timeout = \"release\"";
-    let (ended, results) = check(&plan_job("a", 1, &format!("http://{address}"), 7, more));
-    // Each second request is given up, and the next one gets a connection of its own.
-    assert_eq!(job(&results, "a")["ok"], 4, "{ended:?}");
-    assert_eq!((&job(&results, "a")["abandoned"], answers.load(Ordering::SeqCst)), (&3.into(), 4));
 }
 
 #[test]
