@@ -1,7 +1,8 @@
 //! Sends requests over HTTP/1.1 and HTTP/2, and keeps connections open between them.
 //!
 //! A request and its HTTP/1.1 connection are polled by one tokio task. No other task or thread takes part in an
-//! answer, and a request that is dropped closes its connection.
+//! answer, and a request that is dropped closes its connection. A connection of HTTP/2 has a task of its own, and a request that is
+//! dropped is reset.
 
 mod alarms;
 mod cause;
@@ -67,7 +68,7 @@ enum Reached {
     One(Kept),
     Two {
         connection: Arc<Shared>,
-        /// Whether it has carried requests before.
+        /// False if the connection was made for this request.
         is_kept: bool,
     },
 }
@@ -164,8 +165,8 @@ impl Client {
         }
     }
 
-    /// Sends one request and reads the whole answer; or says why there was none. When it has returned, or is dropped,
-    /// the connection of a request without a whole answer is closed.
+    /// Sends one request and reads the whole answer; or says why there was none. If there was none, or this future is dropped, the
+    /// request's connection of HTTP/1.1 is closed; over HTTP/2 the request is reset.
     pub(crate) async fn send(&self, template: &Template, url: &Uri) -> Result<Answer, Failure> {
         // Ordering: Relaxed; one thread has the client.
         self.busy.fetch_add(1, Ordering::Relaxed);
@@ -334,7 +335,8 @@ impl Client {
         known.map(|(_, link)| Arc::clone(link))
     }
 
-    /// Sends over a connection of HTTP/2. `is_kept`: the connection has carried requests before, so it may have died since then.
+    /// Sends over a connection of HTTP/2. `is_kept` is false if the connection was made for this request. Else it may have died
+    /// since it was made.
     async fn exchange_by_two(
         &self,
         connection: &Shared,
