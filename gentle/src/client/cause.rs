@@ -59,6 +59,9 @@ impl Unprocessed {
 /// What is said of a connection that ends within an answer.
 const CLOSED_EARLY: &str = "connection closed before the answer was whole";
 
+/// What hyper says if a connection of HTTP/2 ends while a request waits for room on it.
+const DISPATCH_GONE: &str = "dispatch task is gone";
+
 impl Failure {
     pub(crate) fn timeout(after: Duration) -> Self {
         Failure { cause: Cause::Timeout, text: format!("no whole answer within {after:?}") }
@@ -103,6 +106,9 @@ impl Failure {
             }
             match root.downcast_ref::<hyper::Error>() {
                 Some(error) if error.is_incomplete_message() || error.is_canceled() => {
+                    return Failure::new(Cause::Closed, CLOSED_EARLY);
+                }
+                Some(error) if error.is_user() && error.to_string() == DISPATCH_GONE => {
                     return Failure::new(Cause::Closed, CLOSED_EARLY);
                 }
                 Some(error) if error.is_parse() => {

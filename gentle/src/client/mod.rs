@@ -500,6 +500,7 @@ mod tests {
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use rustls::RootCertStore;
     use tokio::net::TcpListener;
+    use tokio::sync::Notify;
 
     use super::*;
 
@@ -535,6 +536,62 @@ mod tests {
             });
             Server { url, connections }
         }
+    }
+
+    /// A server of HTTP/2 that takes one request at once over a connection. When the second request over its first connection has come, it
+    /// sends GOAWAY, and it answers that request when it has another connection.
+    async fn goes_away_with_one_at_once() -> Uri {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (came, another) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
+            for number in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                if number > 0 {
+                    another.notify_one();
+                }
+                let second = Arc::<Notify>::default();
+                let (came, another) = (Arc::clone(&came), Arc::clone(&another));
+                let tell = Arc::clone(&second);
+                let service = service_fn(move |_: Request<Incoming>| {
+                    let is_second = came.fetch_add(1, Ordering::SeqCst) == 1;
+                    let (tell, another) = (Arc::clone(&tell), Arc::clone(&another));
+                    async move {
+                        if is_second {
+                            tell.notify_one();
+                            another.notified().await;
+                        }
+                        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+                    }
+                });
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder.max_concurrent_streams(1);
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(async move {
+                    let mut connection = pin!(connection);
+                    tokio::select! {
+                        _ = &mut connection => return,
+                        () = second.notified() => connection.as_mut().graceful_shutdown(),
+                    }
+                    _ = connection.await;
+                });
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn requests_that_wait_for_room_on_a_connection_are_sent_again_after_goaway() {
+        let url = goes_away_with_one_at_once().await;
+        let (client, patient) = (client(4), within(Duration::from_secs(60)));
+        // The client then knows how many requests the server takes.
+        client.send(&patient, &url).await.unwrap();
+        let send = || client.send(&patient, &url);
+        let (first, second, third) = tokio::join!(send(), send(), send());
+        for answer in [first, second, third] {
+            assert_eq!(answer.unwrap().status, StatusCode::OK);
+        }
+        assert_eq!(client.repeated.load(Ordering::Relaxed), 2);
     }
 
     /// A client of HTTP/2 with connections to at most `most` servers.
