@@ -94,6 +94,7 @@ impl Check {
         let mut url = Cow::Borrowed(&target.url);
         let (mut took, mut start) = (Duration::ZERO, None);
         let (mut followed, mut slot) = (0, None);
+        let mut last_times = None;
         loop {
             let own_route;
             let mut leave = match &self.route {
@@ -108,8 +109,14 @@ impl Check {
                         _ = stopped(stop) => return Delivered::Stopped,
                     };
                     let Ok((permit, pass)) = left else {
-                        let given_up = self.record_given_up(&target).await;
-                        return if followed > 0 { Delivered::Failed } else { given_up };
+                        return match last_times {
+                            None => self.record_given_up(&target).await,
+                            // The last redirect was not followed.
+                            Some(times) => {
+                                let answer = Err(Failure::given_up());
+                                self.record(&target, times, followed - 1, &answer, session, None)
+                            }
+                        };
                     };
                     Leave { host: own_route.host.as_deref(), pass, permit: Some(permit) }
                 }
@@ -145,19 +152,24 @@ impl Check {
             if let Some(pass) = leave.pass {
                 pass.end(taken);
             }
+            let times = Times { start: start.unwrap_or(sent), took, hop, slot };
             if followed < self.plan.redirects
                 && let Ok(answer) = &answer
                 && let Some(redirect) = Redirect::of(answer, &template.method, &url)
             {
+                if let Some(host) = leave.host {
+                    // The redirect is the answer of this host.
+                    host.note(Over { end: Instant::now(), took: hop, shown: "", mistake: None });
+                }
                 if is_stopped(stop) {
                     return Delivered::Stopped;
                 }
                 followed += 1;
+                last_times = Some(times);
                 template = Cow::Owned(redirect.template(&template, &url));
                 url = Cow::Owned(redirect.target);
                 continue;
             }
-            let times = Times { start: start.unwrap_or(sent), took, slot };
             let delivered = self.record(&target, times, followed, &answer, session, leave.host);
             if let Ok(answer) = answer {
                 client.reuse(answer);
@@ -228,7 +240,7 @@ impl Check {
         session: &mut Session,
         host: Option<&LimitedHost>,
     ) -> Delivered {
-        let Times { start, took, slot } = times;
+        let Times { start, took, hop, slot } = times;
         let end = Instant::now();
         let (status, mistake) = match answer {
             Ok(answer) => {
@@ -248,7 +260,7 @@ impl Check {
         if let Some(timeline) = self.limited.timeline().filter(|_| was_sent) {
             timeline.record(end, mistake.is_none().then_some(took));
             if let Some(host) = host {
-                host.note(Over { end, took, shown: &shown, mistake: mistake.as_ref() });
+                host.note(Over { end, took: hop, shown: &shown, mistake: mistake.as_ref() });
             }
         }
         self.tally().record(&Sent {
@@ -322,9 +334,13 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
 }
 
 /// When a request was sent, and how long it took.
+#[derive(Clone, Copy)]
 struct Times {
     start: Instant,
+    /// How long all servers took together.
     took: Duration,
+    /// How long the last server took.
+    hop: Duration,
     /// The request's place in the job's schedule, if the job has a rate.
     slot: Option<Slot>,
 }

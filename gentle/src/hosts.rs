@@ -104,6 +104,7 @@ pub(crate) struct Results {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Over<'a> {
     pub(crate) end: Instant,
+    /// How long this host took, without the hosts that redirects came from or lead to.
     pub(crate) took: Duration,
     /// What the URL is called.
     pub(crate) shown: &'a str,

@@ -173,8 +173,9 @@ A signal (Ctrl-C, SIGTERM, SIGHUP) stops sending, waits for the requests in flig
 A run that is started by nohup ignores SIGHUP.
 
 Exit status:
-  0    every check passed
-  1    some check failed
+  0    each check passed, or a bound of failed allows the checks that failed
+  1    a check failed that no bound allows, a threshold or a limit was not held, not all of the plan was sent, this machine ran
+       short of something, or a file was not written
   2    the plan or an option is wrong; one line on standard error says where and what to change
   130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
 

@@ -28,7 +28,7 @@ pub(crate) struct Report {
     pub(crate) tool: &'static str,
     /// The plan's file, or "built-in".
     pub(crate) plan: String,
-    /// Whether every request was sent and every check passed.
+    /// Whether the whole plan was sent, each check passed or was allowed to fail, and thresholds and limits were held.
     pub(crate) as_expected: bool,
     /// Whether a signal cut the run short.
     pub(crate) interrupted: bool,

@@ -17,7 +17,7 @@ pub(crate) struct Stats {
     pub(crate) failed: u64,
     /// Requests that this machine could not send, for want of something.
     pub(crate) own: u64,
-    /// How many of the failed ones were never sent: lines of a list that are no URL.
+    /// How many of the failed ones were never sent: lines of a list that are no URL, and requests to a server that gets no more.
     unsent: u64,
     passed: Latencies,
     missed: Latencies,

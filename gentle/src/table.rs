@@ -158,8 +158,8 @@ impl JobReport {
             writeln!(f, "{name}: {} redirects followed", self.redirects)?;
         }
         if self.repeated > 0 {
-            let again = "sent again, as a kept connection had died";
-            writeln!(f, "{name}: {} requests {again}", self.repeated)?;
+            let why = "as a kept connection had died or the server had not processed them";
+            writeln!(f, "{name}: {} requests sent again, {why}", self.repeated)?;
         }
         if let Some(missed) = &self.failed_latency {
             let (p50, max) = (missed.p50_ms, missed.max_ms);

@@ -11,7 +11,7 @@ use crate::plan::{JobPlan, Targets};
 use crate::schedule::Slot;
 use crate::stats::{Latencies, Stats};
 
-/// How many different causes of failure are told apart for one job.
+/// How many different causes of failure are told apart for one job. All others are counted together.
 const MOST_CAUSES: usize = 20;
 
 /// How many stages or paths of a job have a row of their own.
@@ -191,18 +191,22 @@ impl Tally {
 impl Causes {
     /// Counts a failure. `first` is what it happened to.
     pub(crate) fn count(&mut self, mistake: &Mistake, first: &str) {
-        let full = self.0.len() >= MOST_CAUSES;
         let is_same =
-            |failure: &&mut Failure| failure.kind == mistake.kind && failure.cause == mistake.cause;
-        match self.0.iter_mut().find(is_same) {
-            Some(failure) => failure.count += 1,
-            None if full => self.0[MOST_CAUSES - 1].count_another(),
-            None => self.0.push(Failure {
-                kind: mistake.kind,
-                cause: mistake.cause.clone(),
-                count: 1,
-                first: first.to_owned(),
-            }),
+            |failure: &Failure| failure.kind == mistake.kind && failure.cause == mistake.cause;
+        // The failures that are not told apart are behind all others.
+        let rest = (self.0.len() > MOST_CAUSES).then_some(MOST_CAUSES);
+        match self.0.iter().position(is_same).or(rest) {
+            Some(at) => self.0[at].count += 1,
+            None => {
+                let is_full = self.0.len() == MOST_CAUSES;
+                let cause = if is_full { "other causes" } else { mistake.cause.as_str() };
+                self.0.push(Failure {
+                    kind: mistake.kind,
+                    cause: cause.to_owned(),
+                    count: 1,
+                    first: first.to_owned(),
+                });
+            }
         }
     }
 
@@ -211,10 +215,27 @@ impl Causes {
     }
 }
 
-impl Failure {
-    /// Counts a failure of a cause for which there is no room.
-    fn count_another(&mut self) {
-        self.count += 1;
-        "this and other causes".clone_into(&mut self.cause);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_causes_for_which_there_is_no_room_are_counted_as_one() {
+        let mut causes = Causes::default();
+        let mut count = |number: usize| {
+            let cause = format!("cause {number}");
+            causes.count(&Mistake { kind: Kind::Unexpected, cause }, &format!("url {number}"));
+        };
+        (0..MOST_CAUSES + 3).for_each(&mut count);
+        // The last cause that is told apart, and one that is not.
+        [MOST_CAUSES - 1, MOST_CAUSES + 1].into_iter().for_each(&mut count);
+        let all = causes.all();
+        let counts: Vec<_> = all.iter().map(|failure| failure.count).collect();
+        let mut due = vec![1; MOST_CAUSES - 1];
+        due.extend([2, 4]);
+        assert_eq!(counts, due);
+        let [.., last, rest] = all else { panic!("{all:?}") };
+        assert_eq!((last.cause.as_str(), last.first.as_str()), ("cause 19", "url 19"));
+        assert_eq!((rest.cause.as_str(), rest.first.as_str()), ("other causes", "url 20"));
     }
 }

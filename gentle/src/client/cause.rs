@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::iter::successors;
 use std::time::Duration;
 
 /// Why a request had no whole answer.
@@ -29,12 +30,47 @@ pub(crate) enum Cause {
     Other,
 }
 
+/// How a server of HTTP/2 says that it has not processed a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unprocessed {
+    /// The server takes no more requests over this connection: the request is not among those that its GOAWAY frame covers.
+    Connection,
+    /// The server has refused this request only.
+    Stream,
+}
+
+impl Unprocessed {
+    /// Returns what the server says in an error that came before an answer. Returns `None` if the server may have processed the request.
+    pub(super) fn of(error: &hyper::Error) -> Option<Self> {
+        let mut chain = successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
+        let error = chain.find_map(|error| error.downcast_ref::<h2::Error>())?;
+        if !error.is_remote() {
+            None
+        } else if error.is_go_away() {
+            // h2 reports a GOAWAY frame to no stream that the frame covers.
+            Some(Unprocessed::Connection)
+        } else {
+            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            is_refused.then_some(Unprocessed::Stream)
+        }
+    }
+}
+
 /// What is said of a connection that ends within an answer.
 const CLOSED_EARLY: &str = "connection closed before the answer was whole";
+
+/// What hyper says if a connection of HTTP/2 ends while a request waits for room on it.
+const DISPATCH_GONE: &str = "dispatch task is gone";
 
 impl Failure {
     pub(crate) fn timeout(after: Duration) -> Self {
         Failure { cause: Cause::Timeout, text: format!("no whole answer within {after:?}") }
+    }
+
+    /// A redirect leads to a server that gets no more requests.
+    pub(crate) fn given_up() -> Self {
+        let text = "redirected to a server that has refused too often, and gets no more";
+        Failure::new(Cause::Refused, text)
     }
 
     pub(crate) fn tls(text: &str) -> Self {
@@ -63,16 +99,16 @@ impl Failure {
                     root = io;
                     continue;
                 }
-                // The reasons that a server gives for requests that it has not processed.
-                let unprocessed = [h2::Reason::NO_ERROR, h2::Reason::REFUSED_STREAM];
-                if error.is_remote()
-                    && error.reason().is_some_and(|reason| unprocessed.contains(&reason))
-                {
+                let goes_away = error.is_go_away() && error.is_remote();
+                if goes_away && error.reason() == Some(h2::Reason::NO_ERROR) {
                     return Failure::new(Cause::Closed, CLOSED_EARLY);
                 }
             }
             match root.downcast_ref::<hyper::Error>() {
                 Some(error) if error.is_incomplete_message() || error.is_canceled() => {
+                    return Failure::new(Cause::Closed, CLOSED_EARLY);
+                }
+                Some(error) if error.is_user() && error.to_string() == DISPATCH_GONE => {
                     return Failure::new(Cause::Closed, CLOSED_EARLY);
                 }
                 Some(error) if error.is_parse() => {

@@ -1,7 +1,8 @@
 //! Sends requests over HTTP/1.1 and HTTP/2, and keeps connections open between them.
 //!
 //! A request and its HTTP/1.1 connection are polled by one tokio task. No other task or thread takes part in an
-//! answer, and a request that is dropped closes its connection.
+//! answer, and a request that is dropped closes its connection. A connection of HTTP/2 has a task of its own, and a request that is
+//! dropped is reset.
 
 mod alarms;
 mod cause;
@@ -24,6 +25,7 @@ use hyper::body::Incoming;
 use rustls::ClientConfig;
 
 use self::alarms::Alarms;
+use self::cause::Unprocessed;
 pub(crate) use self::cause::{Cause, Failure};
 use self::connect::{Connected, Connector, Shared};
 use self::http1::Http1;
@@ -66,7 +68,7 @@ enum Reached {
     One(Kept),
     Two {
         connection: Arc<Shared>,
-        /// Whether it has carried requests before.
+        /// False if the connection was made for this request.
         is_kept: bool,
     },
 }
@@ -163,8 +165,8 @@ impl Client {
         }
     }
 
-    /// Sends one request and reads the whole answer; or says why there was none. When it has returned, or is dropped,
-    /// the connection of a request without a whole answer is closed.
+    /// Sends one request and reads the whole answer; or says why there was none. If there was none, or this future is dropped, the
+    /// request's connection of HTTP/1.1 is closed; over HTTP/2 the request is reset.
     pub(crate) async fn send(&self, template: &Template, url: &Uri) -> Result<Answer, Failure> {
         // Ordering: Relaxed; one thread has the client.
         self.busy.fetch_add(1, Ordering::Relaxed);
@@ -196,7 +198,7 @@ impl Client {
             };
             match self.exchange(connection, template, url).await {
                 Ok(answer) => return Ok(answer),
-                Err(unanswered) if is_kept && unanswered.may_repeat => self.count_repeated(),
+                Err(unanswered) if is_kept && unanswered.may_repeat() => self.count_repeated(),
                 Err(unanswered) => return Err(unanswered.failure),
             }
         }
@@ -231,7 +233,8 @@ impl Client {
                 let may_repeat = template.method.is_idempotent()
                     && failure.cause == Cause::Closed
                     && connection.received() == before;
-                Err(Unanswered { failure, may_repeat })
+                let repeat = if may_repeat { Repeat::Elsewhere } else { Repeat::Never };
+                Err(Unanswered { failure, repeat })
             }
         }
     }
@@ -246,11 +249,11 @@ impl Client {
         if let Some(idle) = self.take_idle(url) {
             match self.exchange(idle, template, url).await {
                 Ok(answer) => return Ok(answer),
-                Err(unanswered) if unanswered.may_repeat => self.count_repeated(),
+                Err(unanswered) if unanswered.may_repeat() => self.count_repeated(),
                 Err(unanswered) => return Err(unanswered.failure),
             }
         }
-        let mut dead = None;
+        let (mut dead, mut is_second) = (None, false);
         loop {
             let (connection, is_kept) = match self.reach(url, dead.as_ref()).await? {
                 Reached::One(new) => {
@@ -261,13 +264,15 @@ impl Client {
             };
             let waits =
                 Waits { client: self, url, before: connection.received(), connection: &connection };
-            let exchanged = self.exchange_by_two(&connection, template, url).await;
+            let exchanged = self.exchange_by_two(&connection, is_kept, template, url).await;
             waits.end();
             match exchanged {
                 Ok(answer) => return Ok(answer),
-                Err(unanswered) if is_kept && unanswered.may_repeat && dead.is_none() => {
+                Err(unanswered) if unanswered.may_repeat() && !is_second => {
                     self.count_repeated();
-                    dead = Some(connection);
+                    is_second = true;
+                    // A refusal of one request says nothing against the connection.
+                    dead = (unanswered.repeat == Repeat::Elsewhere).then_some(connection);
                 }
                 Err(unanswered) => return Err(unanswered.failure),
             }
@@ -323,25 +328,40 @@ impl Client {
         Arc::clone(link)
     }
 
-    /// Sends over a connection of HTTP/2.
+    /// Returns the link to the server of `url`, if it was not dropped for the link to another server.
+    fn known_link(&self, url: &Uri) -> Option<Arc<tokio::sync::Mutex<Link>>> {
+        let servers = self.servers.lock().expect("nothing panics under this lock");
+        let known = servers.iter().rfind(|(origin, _)| origin.takes(url));
+        known.map(|(_, link)| Arc::clone(link))
+    }
+
+    /// Sends over a connection of HTTP/2. `is_kept` is false if the connection was made for this request. Else it may have died
+    /// since it was made.
     async fn exchange_by_two(
         &self,
         connection: &Shared,
+        is_kept: bool,
         template: &Template,
         url: &Uri,
     ) -> Result<Answer, Unanswered> {
         let mut sender = connection.sender.clone();
-        let response = async {
-            sender.ready().await?;
-            sender.send_request(template.request(url, self.spare_headers())).await
-        };
-        let response = response.await.map_err(|error| {
-            let failure = Failure::of(&error);
-            let may_repeat = template.method.is_idempotent() && failure.cause == Cause::Closed;
-            Unanswered { failure, may_repeat }
+        let sent = sender.try_send_request(template.request(url, self.spare_headers()));
+        let response = sent.await.map_err(|error| {
+            // hyper gives back a request of which nothing was sent.
+            let is_unsent = error.message().is_some();
+            let failure = Failure::of(error.error());
+            let may_have_died =
+                is_kept && template.method.is_idempotent() && failure.cause == Cause::Closed;
+            let repeat = match Unprocessed::of(error.error()) {
+                Some(Unprocessed::Stream) => Repeat::Anywhere,
+                Some(Unprocessed::Connection) => Repeat::Elsewhere,
+                None if is_unsent || may_have_died => Repeat::Elsewhere,
+                None => Repeat::Never,
+            };
+            Unanswered { failure, repeat }
         })?;
         let answer = Answer::read(response, template.keeps_body).await;
-        answer.map_err(|error| Unanswered { failure: Failure::of(&error), may_repeat: false })
+        answer.map_err(|error| Unanswered { failure: Failure::of(&error), repeat: Repeat::Never })
     }
 
     /// An idle connection to the server of `url` that the server has not closed, as far as can be told.
@@ -397,8 +417,24 @@ impl Client {
 /// A request without a whole answer.
 struct Unanswered {
     failure: Failure,
-    /// Whether not even a part of an answer came before the connection ended, and the method may be repeated.
-    may_repeat: bool,
+    repeat: Repeat,
+}
+
+/// Whether a request without a whole answer may be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// A part of an answer came, or the server may have processed the request and its method may not be repeated.
+    Never,
+    /// It may be sent over another connection: this one has ended, or takes no more requests.
+    Elsewhere,
+    /// It may be sent over the same connection, too: the server refused this request only.
+    Anywhere,
+}
+
+impl Unanswered {
+    fn may_repeat(&self) -> bool {
+        self.repeat != Repeat::Never
+    }
 }
 
 /// A request that waits for its answer over a connection of HTTP/2. If the request times out and no byte has come over the connection
@@ -423,7 +459,7 @@ impl Drop for Waits<'_> {
         if self.connection.received() > self.before {
             return;
         }
-        let link = self.client.link(self.url);
+        let Some(link) = self.client.known_link(self.url) else { return };
         // If another lane has the lock, that lane is making a connection, so this one is no longer kept.
         if let Ok(mut link) = link.try_lock()
             && matches!(&*link, Link::Two(known) if Arc::ptr_eq(known, self.connection))
@@ -446,5 +482,162 @@ impl Drop for Busy<'_> {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use http::{Method, Request};
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use hyper::server::conn::http2;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use rustls::RootCertStore;
+    use tokio::net::TcpListener;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// A server of HTTP/2 that answers the first `answers` requests of each connection, and says nothing to later ones.
+    struct Server {
+        url: Uri,
+        connections: Arc<AtomicUsize>,
+    }
+
+    impl Server {
+        async fn start(answers: usize) -> Self {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+            let connections = Arc::<AtomicUsize>::default();
+            let count = Arc::clone(&connections);
+            tokio::spawn(async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let came = AtomicUsize::new(0);
+                    let service = service_fn(move |_: Request<Incoming>| {
+                        let is_answered = came.fetch_add(1, Ordering::SeqCst) < answers;
+                        async move {
+                            if !is_answered {
+                                pending::<()>().await;
+                            }
+                            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+                        }
+                    });
+                    let builder = http2::Builder::new(TokioExecutor::new());
+                    tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+                }
+            });
+            Server { url, connections }
+        }
+    }
+
+    /// A server of HTTP/2 that takes one request at once over a connection. When the second request over its first connection has come, it
+    /// sends GOAWAY, and it answers that request when it has another connection.
+    async fn goes_away_with_one_at_once() -> Uri {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (came, another) = (Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
+            for number in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                if number > 0 {
+                    another.notify_one();
+                }
+                let second = Arc::<Notify>::default();
+                let (came, another) = (Arc::clone(&came), Arc::clone(&another));
+                let tell = Arc::clone(&second);
+                let service = service_fn(move |_: Request<Incoming>| {
+                    let is_second = came.fetch_add(1, Ordering::SeqCst) == 1;
+                    let (tell, another) = (Arc::clone(&tell), Arc::clone(&another));
+                    async move {
+                        if is_second {
+                            tell.notify_one();
+                            another.notified().await;
+                        }
+                        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+                    }
+                });
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder.max_concurrent_streams(1);
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(async move {
+                    let mut connection = pin!(connection);
+                    tokio::select! {
+                        _ = &mut connection => return,
+                        () = second.notified() => connection.as_mut().graceful_shutdown(),
+                    }
+                    _ = connection.await;
+                });
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn requests_that_wait_for_room_on_a_connection_are_sent_again_after_goaway() {
+        let url = goes_away_with_one_at_once().await;
+        let (client, patient) = (client(4), within(Duration::from_secs(60)));
+        // The client then knows how many requests the server takes.
+        client.send(&patient, &url).await.unwrap();
+        let send = || client.send(&patient, &url);
+        let (first, second, third) = tokio::join!(send(), send(), send());
+        for answer in [first, second, third] {
+            assert_eq!(answer.unwrap().status, StatusCode::OK);
+        }
+        assert_eq!(client.repeated.load(Ordering::Relaxed), 2);
+    }
+
+    /// A client of HTTP/2 with connections to at most `most` servers.
+    fn client(most: usize) -> Client {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider);
+        let tls = tls.with_safe_default_protocol_versions().unwrap();
+        let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        Client::with(HttpVersion::Two, false, most, &tls, Arc::default())
+    }
+
+    fn within(timeout: Duration) -> Template {
+        Template::new(&Method::GET, HeaderMap::new(), Bytes::new(), timeout, false)
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_http_2_over_which_nothing_comes_costs_one_request() {
+        let server = Server::start(1).await;
+        let (client, patient) = (client(1), within(Duration::from_secs(60)));
+        for connections in 1..=3 {
+            client.send(&patient, &server.url).await.unwrap();
+            assert_eq!(server.connections.load(Ordering::SeqCst), connections);
+            // The time is up for a request that the server says nothing to, so no machine is too slow for it.
+            let timed_out = client.send(&within(Duration::from_millis(200)), &server.url).await;
+            assert_eq!(timed_out.unwrap_err().cause, Cause::Timeout);
+            assert_eq!(server.connections.load(Ordering::SeqCst), connections);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_time_out_drops_no_connection_to_another_server() {
+        let (stalls, one) = (Server::start(1).await, Server::start(usize::MAX).await);
+        let other = Server::start(usize::MAX).await;
+        let (client, patient) = (client(2), within(Duration::from_secs(60)));
+        client.send(&patient, &stalls.url).await.unwrap();
+        let hasty = within(Duration::from_millis(500));
+        let (timed_out, ()) = tokio::join!(client.send(&hasty, &stalls.url), async {
+            // The link to the second server takes the place of the one to the server that stalls.
+            for server in [&one, &other] {
+                client.send(&patient, &server.url).await.unwrap();
+            }
+        });
+        assert_eq!(timed_out.unwrap_err().cause, Cause::Timeout);
+        for server in [&one, &other] {
+            client.send(&patient, &server.url).await.unwrap();
+            assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+        }
     }
 }

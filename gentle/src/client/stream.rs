@@ -50,7 +50,7 @@ impl AsyncRead for Stream {
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
         let came = buffer.filled().len() - before;
-        // Ordering: Relaxed; a count that only the polling task reads.
+        // Ordering: Relaxed; a count that says nothing of other memory.
         self.received.fetch_add(came as u64, Ordering::Relaxed);
         read
     }

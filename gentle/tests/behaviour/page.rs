@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use roxmltree::{Document, Node};
 
@@ -96,6 +98,44 @@ fn the_page_shows_each_job_host_and_cause() {
     let cause = "status 500 instead of 20010unexpected answer";
     assert!(host.starts_with("127.0.0.1") && host.contains(cause), "{host}");
     assert!(all(document.root(), "h2").into_iter().any(|title| text(title) == "All jobs"));
+}
+
+/// How many requests of a section took how long: from so many milliseconds on, and how many.
+fn distribution(section: Node<'_, '_>) -> Vec<(f64, u64)> {
+    let titles = all(section, "title").into_iter().map(text);
+    let bar = |title: String| {
+        let (from, rest) = title.split_once(" ms to ")?;
+        let (_, count) = rest.split_once(": ")?;
+        Some((from.parse().unwrap(), count.parse().unwrap()))
+    };
+    titles.filter_map(bar).filter(|(_, count)| *count > 0).collect()
+}
+
+#[test]
+fn the_charts_of_a_host_show_the_part_of_a_redirected_request_that_it_had() {
+    const SLOW: Duration = Duration::from_secs(1);
+    let second = Server::start(ok);
+    let redirect = format!("302 Found\r\nlocation: {}/", second.base());
+    let first = Server::start(move |_| {
+        sleep(SLOW);
+        OK.replace("200 OK", &redirect)
+    });
+    let name = |server: &Server| server.base().replace("http://", "");
+    let host = |server: &Server| format!("[host.\"{}\"]\nlimit = 1\n", name(server));
+    let plan = plan_job("a", 1, &first.base(), 2, "redirects = 1") + &host(&first) + &host(&second);
+    let page = page(&plan);
+    let document = parsed(&page);
+    let hosts = [&first, &second].map(|server| {
+        let is_host = |node: &Node<'_, '_>| {
+            node.attribute("class") == Some("host") && text(*node).starts_with(&name(server))
+        };
+        distribution(document.descendants().find(is_host).unwrap())
+    });
+    let counts = |host: &Vec<(f64, u64)>| host.iter().map(|(_, count)| count).sum::<u64>();
+    assert_eq!(hosts.each_ref().map(counts), [2, 2], "{hosts:?}");
+    // A bar begins a little before what it counts. The second host had no part in the second that the first one took.
+    let slow = SLOW.as_secs_f64() * 1_000.0 * 0.9;
+    assert!(hosts[0][0].0 > slow && hosts[1][0].0 < slow, "{hosts:?}");
 }
 
 #[test]

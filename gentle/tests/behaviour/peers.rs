@@ -1,7 +1,8 @@
 //! A server under TLS with certificates of an authority made for the test, and HTTP/2.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::{self, Ipv4Addr, SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -121,6 +122,12 @@ pub(crate) struct Speaks<'a> {
 
 /// Starts a server that answers 200 to each request, until the process ends.
 pub(crate) fn serve(speaks: &Speaks<'_>) -> (SocketAddr, Arc<Visits>) {
+    let (addresses, visits) = serve_at_ports(1, speaks);
+    (addresses[0], visits)
+}
+
+/// Starts a server that listens at so many ports. One thread serves all of them.
+pub(crate) fn serve_at_ports(ports: usize, speaks: &Speaks<'_>) -> (Vec<SocketAddr>, Arc<Visits>) {
     let acceptor = speaks.tls.map(|authority| {
         let config = authority.server_config(speaks.asks_for_certificate, speaks.protocols);
         TlsAcceptor::from(Arc::new(config))
@@ -132,29 +139,42 @@ pub(crate) fn serve(speaks: &Speaks<'_>) -> (SocketAddr, Arc<Visits>) {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
-                tokio::spawn(async move {
-                    let Some(acceptor) = acceptor else {
-                        return answer(TokioIo::new(stream), plain_two, seen).await;
-                    };
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        answer(TokioIo::new(stream), two, seen).await;
-                    }
-                });
+            for _ in 0..ports {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+                tell.send(listener.local_addr().unwrap()).unwrap();
+                tokio::spawn(accept(listener, acceptor.clone(), plain_two, Arc::clone(&seen)));
             }
+            std::future::pending::<()>().await;
         });
     });
-    (told.recv().unwrap(), visits)
+    (told.iter().take(ports).collect(), visits)
+}
+
+/// Serves each connection to a port.
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    plain_two: bool,
+    visits: Arc<Visits>,
+) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (acceptor, visits) = (acceptor.clone(), Arc::clone(&visits));
+        tokio::spawn(async move {
+            let Some(acceptor) = acceptor else {
+                return answer(TokioIo::new(stream), plain_two, visits).await;
+            };
+            if let Ok(stream) = acceptor.accept(stream).await {
+                let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                answer(TokioIo::new(stream), two, visits).await;
+            }
+        });
+    }
 }
 
 /// Starts a server that speaks HTTP/2 over plain TCP. When the second request over a connection has come, the server closes the
-/// connection, or does nothing more with it. Gives the count of its answers, too.
-pub(crate) fn ends_under_the_second_request(closes: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+/// connection. Gives the count of its answers, too.
+pub(crate) fn closes_under_the_second_request() -> (SocketAddr, Arc<AtomicUsize>) {
     let answers = Arc::<AtomicUsize>::default();
     let (tell, told) = mpsc::channel();
     let count = Arc::clone(&answers);
@@ -186,18 +206,101 @@ pub(crate) fn ends_under_the_second_request(closes: bool) -> (SocketAddr, Arc<At
                     let mut connection = pin!(connection);
                     tokio::select! {
                         _ = &mut connection => {}
-                        () = second.notified() => {
-                            // The connection is closed at the end of this scope.
-                            if !closes {
-                                std::future::pending::<()>().await;
-                            }
-                        }
+                        // The connection is closed at the end of this scope.
+                        () = second.notified() => {}
                     }
                 });
             }
         });
     });
     (told.recv().unwrap(), answers)
+}
+
+/// What a server does with a request that it does not answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unanswered {
+    /// It takes no more requests over the connection, and says by GOAWAY that it has not processed this one.
+    GoesAway,
+    /// It resets the request with an error code.
+    Resets(u32),
+}
+
+/// The error codes of HTTP/2.
+pub(crate) const NO_ERROR: u32 = 0;
+pub(crate) const REFUSED_STREAM: u32 = 7;
+
+/// Starts a server that speaks HTTP/2 over plain TCP. The server answers those requests for whose number `answers` is true. A
+/// connection's requests are counted from 0.
+pub(crate) fn leaves_unanswered(
+    unanswered: Unanswered,
+    answers: fn(usize) -> bool,
+) -> (SocketAddr, Arc<Visits>) {
+    let listener = net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let visits = Arc::<Visits>::default();
+    let seen = Arc::clone(&visits);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            seen.connections.fetch_add(1, Ordering::SeqCst);
+            let seen = Arc::clone(&seen);
+            // A client that goes is no failure of the server.
+            thread::spawn(move || _ = speak_two(&stream, unanswered, answers, &seen));
+        }
+    });
+    (address, visits)
+}
+
+/// Serves a connection of HTTP/2 frame by frame. `visits` gets the requests that are answered.
+fn speak_two(
+    stream: &TcpStream,
+    unanswered: Unanswered,
+    answers: fn(usize) -> bool,
+    visits: &Visits,
+) -> io::Result<()> {
+    const HEADERS: u8 = 1;
+    const RESET: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const GO_AWAY: u8 = 7;
+    const PREFACE: usize = 24;
+    let mut reader = stream;
+    let write = |kind: u8, flags: u8, id: u32, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).expect("a frame of this server is short");
+        let head = [&[0, 0, length, kind, flags][..], &id.to_be_bytes()].concat();
+        let mut writer = stream;
+        writer.write_all(&[&head, payload].concat())
+    };
+    reader.read_exact(&mut [0; PREFACE])?;
+    write(SETTINGS, 0, 0, &[])?;
+    let (mut came, mut last_answered) = (0, 0_u32);
+    loop {
+        let mut head = [0; 9];
+        reader.read_exact(&mut head)?;
+        let [a, b, c, kind, flags, id @ ..] = head;
+        let length = u32::from_be_bytes([0, a, b, c]);
+        io::copy(&mut reader.take(length.into()), &mut io::sink())?;
+        let id = u32::from_be_bytes(id);
+        match kind {
+            SETTINGS if flags == 0 => write(SETTINGS, 1, 0, &[])?,
+            HEADERS => {
+                came += 1;
+                if answers(came - 1) {
+                    last_answered = id;
+                    visits.versions.lock().unwrap().push(Version::HTTP_2);
+                    // The whole answer is `:status 200`.
+                    write(HEADERS, 5, id, &[0x88])?;
+                } else {
+                    match unanswered {
+                        Unanswered::GoesAway => {
+                            let payload = [last_answered, NO_ERROR].map(u32::to_be_bytes).concat();
+                            write(GO_AWAY, 0, 0, &payload)?;
+                        }
+                        Unanswered::Resets(code) => write(RESET, 0, id, &code.to_be_bytes())?,
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 async fn answer<S>(stream: TokioIo<S>, two: bool, visits: Arc<Visits>)

@@ -75,7 +75,13 @@ pub(crate) type Lines = Box<dyn Iterator<Item = String>>;
 /// Starts a run and gives its standard error, line by line.
 pub(crate) fn start(arguments: &[impl AsRef<OsStr>]) -> (Child, Lines) {
     let mut command = command();
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments);
+    start_command(command)
+}
+
+/// The same with a command.
+pub(crate) fn start_command(mut command: Command) -> (Child, Lines) {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     (child, Box::new(stderr.lines().map(Result::unwrap)))

@@ -72,10 +72,18 @@ fn a_job_goes_on_if_only_the_targets_of_its_redirects_get_no_more() {
     let to = format!("302 Found\r\nlocation: {}/", down());
     let server = Server::start(move |_| OK.replace("200 OK", &to));
     let plan = plan_job("a", 1, &server.base(), 9, "redirects = 1");
-    let (ended, results) = check(&plan);
+    let (ended, results) = check(&plan.replace("[\"/\"]", "[\"/a\", \"/b\"]"));
     assert_eq!(ended.status, Some(1), "{ended:?}");
-    let failures = job(&results, "a")["failures"].as_array().unwrap();
+    let results = job(&results, "a");
+    let failures = results["failures"].as_array().unwrap();
     let counts: Vec<_> = failures.iter().map(|failure| failure["count"].as_u64()).collect();
-    assert_eq!(counts, [Some(4), Some(5)], "{results}");
-    assert_eq!(server.seen().len(), 9);
+    assert_eq!(counts, [Some(4), Some(14)], "{results}");
+    let cause = "redirected to a server that has refused too often, and gets no more";
+    assert_eq!(failures[1]["cause"], cause);
+    // All were sent as far as to the first server, and four redirects were followed.
+    let of_paths = results["paths"].as_array().unwrap().iter();
+    let of_paths: Vec<_> = of_paths.map(|path| path["requests"].as_u64()).collect();
+    assert_eq!(of_paths, [Some(9), Some(9)], "{results}");
+    assert_eq!(results["redirects"], 4, "{results}");
+    assert_eq!(server.seen().len(), 18);
 }

@@ -14,7 +14,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
-use crate::peers::{Speaks, serve};
+use crate::peers::{Speaks, serve_at_ports};
 use crate::program::{Scratch, check, command, end, gentle, job, plan_job, start};
 use crate::servers::{OK, Server, down, ok};
 
@@ -308,8 +308,9 @@ fn a_look_up_of_a_name_during_a_run_needs_no_new_thread() {
 #[test]
 fn open_connections_of_http_2_are_no_more_than_requests_at_once() {
     let serves = Speaks { tls: None, asks_for_certificate: false, protocols: &["h2"] };
-    let urls = (0..100).map(|_| format!("http://{}/\n", serve(&serves).0));
-    let list = Scratch::file("urls.txt", &urls.collect::<String>());
+    let (servers, visits) = serve_at_ports(100, &serves);
+    let urls: String = servers.iter().map(|server| format!("http://{server}/\n")).collect();
+    let list = Scratch::file("urls.txt", &urls);
     let list = list.path().display();
     let plan = format!("[[job]]\nname = \"a\"\nlimit = 2\nurls = \"{list}\"\nhttp = \"2\"\n");
     let plan = Scratch::file("plan.toml", &plan);
@@ -319,6 +320,7 @@ fn open_connections_of_http_2_are_no_more_than_requests_at_once() {
     let output = command.output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert_eq!(visits.connections(), 100);
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! TLS and HTTP/2: which certificates are trusted and shown, and which version is spoken.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::thread;
 
 use http::Version;
+use serde_json::Value;
 
-use crate::peers::{Authority, Speaks, ends_under_the_second_request, serve, stranger};
+use crate::peers::{
+    Authority, NO_ERROR, REFUSED_STREAM, Speaks, Unanswered, closes_under_the_second_request,
+    leaves_unanswered, serve, stranger,
+};
 use crate::program::{Ended, Scratch, check, gentle, job, plan_job};
 
 const BOTH: &[&str] = &["h2", "http/1.1"];
@@ -129,7 +133,7 @@ fn the_options_about_certificates_are_for_jobs_that_say_nothing() {
 #[test]
 fn a_request_of_http_2_is_sent_again_if_its_kept_connection_dies_before_an_answer() {
     for (method, ok) in [("GET", 9), ("PUT", 9), ("POST", 5)] {
-        let (address, answers) = ends_under_the_second_request(true);
+        let (address, answers) = closes_under_the_second_request();
         let more = format!("http = \"2\"\nmethod = \"{method}\"");
         let (ended, results) = check(&plan_job("a", 1, &format!("http://{address}"), 9, &more));
         let results = job(&results, "a");
@@ -140,14 +144,40 @@ fn a_request_of_http_2_is_sent_again_if_its_kept_connection_dies_before_an_answe
     }
 }
 
+/// Sends 9 requests, each after the one before.
+fn send_nine(address: SocketAddr, method: &str) -> (Ended, Value) {
+    let more = format!("http = \"2\"\nmethod = \"{method}\"");
+    let (ended, results) = check(&plan_job("a", 1, &format!("http://{address}"), 9, &more));
+    (ended, job(&results, "a").clone())
+}
+
 #[test]
-fn a_connection_of_http_2_over_which_nothing_comes_costs_one_request() {
-    let (address, answers) = ends_under_the_second_request(false);
-    let more = "http = \"2\"\ntimeout = \"400ms\"\nafter_timeout = \"release\"";
-    let (ended, results) = check(&plan_job("a", 1, &format!("http://{address}"), 7, more));
-    // Each second request is given up, and the next one gets a connection of its own.
-    assert_eq!(job(&results, "a")["ok"], 4, "{ended:?}");
-    assert_eq!((&job(&results, "a")["abandoned"], answers.load(Ordering::SeqCst)), (&3.into(), 4));
+fn a_request_that_goaway_does_not_cover_is_sent_again_whatever_its_method() {
+    for method in ["GET", "POST"] {
+        let (address, visits) = leaves_unanswered(Unanswered::GoesAway, |number| number == 0);
+        let (ended, results) = send_nine(address, method);
+        assert_eq!((&results["ok"], &results["repeated"]), (&9.into(), &8.into()), "{ended:?}");
+        assert_eq!((visits.versions().len(), visits.connections()), (9, 9), "{method}");
+    }
+}
+
+#[test]
+fn a_refused_request_of_http_2_is_sent_again_over_the_same_connection() {
+    let refuses = Unanswered::Resets(REFUSED_STREAM);
+    // The server refuses the first request, too.
+    let (address, visits) = leaves_unanswered(refuses, |number| number % 2 == 1);
+    let (ended, results) = send_nine(address, "POST");
+    assert_eq!((&results["ok"], &results["repeated"]), (&9.into(), &9.into()), "{ended:?}");
+    assert_eq!((visits.versions().len(), visits.connections()), (9, 1));
+}
+
+#[test]
+fn a_request_of_http_2_that_is_reset_without_a_refusal_is_sent_once() {
+    let resets = Unanswered::Resets(NO_ERROR);
+    let (address, visits) = leaves_unanswered(resets, |number| number % 2 == 0);
+    let (ended, results) = send_nine(address, "GET");
+    assert_eq!((&results["ok"], &results["repeated"]), (&5.into(), &0.into()), "{ended:?}");
+    assert_eq!(visits.connections(), 1, "the connection is good for other requests");
 }
 
 #[test]
