@@ -147,7 +147,13 @@ const SEEN: &[(&str, &[&str])] = &[
             "adaptive::adaptive_stays_in_range_with_one_sample_of_a_future_that_is_woken_as_it_parks",
         ],
     ),
-    ("limit-load-then-add", &["join_is_safe::join_is_safe_while_the_limit_holds"]),
+    (
+        "limit-load-then-add",
+        &[
+            "limit_holds::limit_holds_while_it_moves",
+            "join_is_safe::join_is_safe_while_the_limit_holds",
+        ],
+    ),
     ("start-in-a-paused-job", &["limit_holds::limit_holds_after_a_pause"]),
     ("consumer-ignores-word", &["limit_is_used::limit_is_used_to_the_full"]),
     ("pusher-never-promotes", &["limit_is_used::limit_is_used_by_pushers_who_meet_sleepers"]),
