@@ -1,4 +1,5 @@
-//! serial_in_order: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed.
+//! serial_in_order: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed, if no task of the job
+//! waits inside.
 
 mod common;
 
