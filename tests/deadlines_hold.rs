@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::event::{Gauge, Latch, Opening, pass_through, stay};
+use common::event::{Gauge, Latch, WaitsInDrop, pass_through, stay};
 use common::{LONG, SECOND, capture, with_clock, within};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -225,16 +225,9 @@ fn a_join_inside_its_own_job_runs_the_task_inline_before_the_deadline_only() {
 /// instead.
 #[test]
 fn a_join_inside_drops_a_task_whose_deadline_was_not_fired_in_time() {
-    struct Waits(Option<Latch>, Opening);
-    impl Drop for Waits {
-        fn drop(&mut self) {
-            drop(self.0.take());
-            self.1.wait();
-        }
-    }
     with_clock(|pool, clock| {
-        let (held, latch, begun) = (pool.job(0), Latch::new(), Latch::new());
-        let (dropped, waits) = (begun.opening(), Waits(Some(begun), latch.opening()));
+        let (held, latch) = (pool.job(0), Latch::new());
+        let (waits, dropped) = WaitsInDrop::until(&latch);
         let first = held.spawn_within(SECOND, move || drop(waits));
         let (job, gauge) = (pool.job(1), Gauge::new());
         let (inside, inner) = (job.clone(), gauge.clone());

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use common::event::{Latch, Opening};
+use common::event::{Latch, WaitsInDrop};
 use common::{LONG, Tokens, message_of, panic_of, pool, unwind, with_workers, within};
 use tollgate::{JoinError, Pool, TaskSet};
 
@@ -172,20 +172,10 @@ fn all_are_cancelled_but_those_that_have_started() {
     });
 }
 
-/// A capture that says when its drop begins, and then waits.
-struct Waits(Option<Latch>, Opening);
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        drop(self.0.take());
-        self.1.wait();
-    }
-}
-
 /// A cancelled task has ended when its captures are dropped, and not before.
 #[test]
 fn a_task_whose_captures_are_being_dropped_has_no_result_yet() {
-    type Push = fn(&mut TaskSet<()>, Waits);
+    type Push = fn(&mut TaskSet<()>, WaitsInDrop);
     let pushes: &[Push] = &[
         |set, waits| _ = set.spawn(move || drop(waits)),
         #[cfg(feature = "futures")]
@@ -195,9 +185,9 @@ fn a_task_whose_captures_are_being_dropped_has_no_result_yet() {
         within(LONG, || {
             let pool = pool(1);
             let job = pool.job(0);
-            let (mut set, begun, latch) = (job.set(), Latch::new(), Latch::new());
-            let dropped = begun.opening();
-            push(&mut set, Waits(Some(begun), latch.opening()));
+            let (mut set, latch) = (job.set(), Latch::new());
+            let (waits, dropped) = WaitsInDrop::until(&latch);
+            push(&mut set, waits);
             job.cancel();
             dropped.wait();
             // The call does not wait for the destructor.

@@ -41,6 +41,28 @@ impl Opening {
     }
 }
 
+/// A capture whose drop opens a latch, and then waits.
+pub struct WaitsInDrop {
+    begun: Option<Latch>,
+    end: Opening,
+}
+
+impl WaitsInDrop {
+    /// Makes the capture. Its drop ends when `latch` is open. Returns also what is open as soon as the drop has begun.
+    pub fn until(latch: &Latch) -> (Self, Opening) {
+        let begun = Latch::new();
+        let opening = begun.opening();
+        (Self { begun: Some(begun), end: latch.opening() }, opening)
+    }
+}
+
+impl Drop for WaitsInDrop {
+    fn drop(&mut self) {
+        drop(self.begun.take());
+        self.end.wait();
+    }
+}
+
 #[derive(Default)]
 struct Counts {
     running: usize,

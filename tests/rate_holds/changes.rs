@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::event::{Gauge, Latch, Opening, stay};
+use crate::common::event::{Gauge, Latch, WaitsInDrop, stay};
 use crate::common::{LONG, NANO, pool_with_clock, until_parked, unwind, within};
 use crate::{SECOND, assert_started, assert_starts_after, push, settle, with_clock};
 use tollgate::{Job, Rate, TaskHandle};
@@ -146,17 +146,10 @@ fn no_gap_follows_a_task_that_was_cancelled_in_the_queue() {
 /// A worker may find a task at its deadline before the timer does. That task does not begin, so no gap follows.
 #[test]
 fn no_gap_follows_a_task_that_a_worker_drops_at_its_deadline() {
-    struct Waits(Option<Latch>, Opening);
-    impl Drop for Waits {
-        fn drop(&mut self) {
-            drop(self.0.take());
-            self.1.wait();
-        }
-    }
     within(LONG, || {
         let (pool, clock) = pool_with_clock(1);
-        let (held, latch, begun) = (pool.job(0), Latch::new(), Latch::new());
-        let (dropped, waits) = (begun.opening(), Waits(Some(begun), latch.opening()));
+        let (held, latch) = (pool.job(0), Latch::new());
+        let (waits, dropped) = WaitsInDrop::until(&latch);
         let first = held.spawn_within(SECOND, move || drop(waits));
         let job = pool.job_builder().limit(1).rate(Rate::gap_after_end(5 * SECOND)).build();
         job.pause();

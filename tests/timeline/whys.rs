@@ -1,10 +1,9 @@
 //! Why a task waited, and how it ended, in words.
 
-#[cfg(feature = "futures")]
 use std::sync::mpsc;
 use std::thread;
 
-use crate::common::event::{Gauge, Latch, Opening, stay};
+use crate::common::event::{Gauge, Latch, WaitsInDrop, stay};
 use crate::common::{LONG, SECOND, pool, pool_with_clock, until_parked, with_workers, within};
 use crate::{check, read};
 use tollgate::{Job, JoinError, Pool, Rate, Reason};
@@ -217,18 +216,11 @@ fn tasks_say_how_they_ended() {
 /// The thread that moves the clock is held up in the drop of another late task. So the join finds the task, whose time has come.
 #[test]
 fn a_late_task_that_a_join_drops_says_cancelled() {
-    struct Waits(Option<Latch>, Opening);
-    impl Drop for Waits {
-        fn drop(&mut self) {
-            drop(self.0.take());
-            self.1.wait();
-        }
-    }
     within(LONG, || {
         let (pool, clock) = pool_with_clock(1);
         pool.timeline().start();
-        let (held, latch, begun) = (pool.job(0), Latch::new(), Latch::new());
-        let (dropped, waits) = (begun.opening(), Waits(Some(begun), latch.opening()));
+        let (held, latch) = (pool.job(0), Latch::new());
+        let (waits, dropped) = WaitsInDrop::until(&latch);
         drop(held.spawn_within(SECOND, move || drop(waits)));
         let search = pool.job_builder().name("search").limit(1).build();
         let (inside, (tell, told)) = (search.clone(), mpsc::channel());
