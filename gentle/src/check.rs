@@ -269,6 +269,7 @@ pub(crate) async fn interrupted(stop: &mut Stop) {
     phase_is(stop, |phase| phase == Phase::Stopped).await;
 }
 
+/// Waits until the job's phase is as wanted.
 async fn phase_is(stop: &mut Stop, is_wanted: impl Fn(Phase) -> bool) {
     if stop.wait_for(|phase| is_wanted(*phase)).await.is_err() {
         // The run is over, and ends its lanes in another way.

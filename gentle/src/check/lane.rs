@@ -11,7 +11,7 @@ use http::Uri;
 use tokio::task::coop::consume_budget;
 use tollgate::Job;
 
-use super::{Check, Phase, Stop, stopped};
+use super::{Check, Phase, Stop, phase_is, stopped};
 use crate::client::Client;
 use crate::deliver::{Delivered, Sends, Target};
 use crate::permit::Permit;
@@ -270,10 +270,7 @@ async fn after_ready_tasks() {
 
 /// Waits until a lane has nothing more to send. `has_some`: it has something that was given out.
 async fn nothing_left(has_some: bool, stop: &mut Stop) {
-    if stop.wait_for(|phase| phase.stage(has_some).is_none()).await.is_err() {
-        // The run is over, and ends its lanes in another way.
-        std::future::pending().await
-    }
+    phase_is(stop, |phase| phase.stage(has_some).is_none()).await;
 }
 
 #[cfg(test)]

@@ -136,21 +136,26 @@ fn says_where_it_is_in_plain_lines_where_there_is_no_terminal() {
     assert_eq!(end(child).status, Some(0));
 }
 
-#[cfg(unix)]
-#[test]
-fn ctrl_c_stops_sending_waits_and_prints_the_table_so_far() {
-    let both_came = Arc::new(Barrier::new(3));
-    let answer = Arc::new(Latch::default());
-    let (came, wait) = (Arc::clone(&both_came), Arc::clone(&answer));
+/// A server that answers no request before the latch is open. The test and the first `at_once` requests meet at the barrier.
+fn server_that_holds(at_once: usize) -> (Server, Arc<Barrier>, Arc<Latch>) {
+    let (came, answer) = (Arc::new(Barrier::new(at_once + 1)), Arc::new(Latch::default()));
+    let (tell, wait) = (Arc::clone(&came), Arc::clone(&answer));
     let server = Server::start(move |_| {
-        came.wait();
+        tell.wait();
         wait.wait();
         OK
     });
+    (server, came, answer)
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_sending_waits_and_prints_the_table_so_far() {
+    let (server, came, answer) = server_that_holds(2);
     let plan =
         Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 50, "timeout = \"60s\""));
     let (child, mut stderr) = start(&[plan.path()]);
-    both_came.wait();
+    came.wait();
     interrupt(&child);
     stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
     answer.open();
@@ -191,13 +196,7 @@ fn no_redirect_is_followed_after_ctrl_c() {
 #[cfg(unix)]
 #[test]
 fn a_run_that_was_started_to_ignore_sighup_ignores_it() {
-    let (came, answer) = (Arc::new(Barrier::new(2)), Arc::new(Latch::default()));
-    let (tell, wait) = (Arc::clone(&came), Arc::clone(&answer));
-    let server = Server::start(move |_| {
-        tell.wait();
-        wait.wait();
-        OK
-    });
+    let (server, came, answer) = server_that_holds(1);
     let plan =
         Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 5, "timeout = \"60s\""));
     let mut command = command();
@@ -226,13 +225,7 @@ fn a_run_that_was_started_to_ignore_sighup_ignores_it() {
 #[test]
 fn sigterm_and_sighup_stop_a_run_as_ctrl_c_does() {
     for (number, status) in [(libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
-        let (came, answer) = (Arc::new(Barrier::new(2)), Arc::new(Latch::default()));
-        let (tell, wait) = (Arc::clone(&came), Arc::clone(&answer));
-        let server = Server::start(move |_| {
-            tell.wait();
-            wait.wait();
-            OK
-        });
+        let (server, came, answer) = server_that_holds(1);
         let plan =
             Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 50, "timeout = \"60s\""));
         let (child, mut stderr) = start(&[plan.path()]);

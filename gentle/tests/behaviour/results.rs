@@ -246,19 +246,27 @@ fn may_start_no_thread(child: &Child) {
     assert_eq!(set, 0);
 }
 
-/// A server that refuses gets no request until a timer fires. The timer's thread must start before the run: this run may make none.
-#[test]
-fn a_refusal_during_a_run_needs_no_new_thread() {
+/// A server that gives the answer `first` to its first request, and `OK` to all others. The test meets the first request at the
+/// barrier when it has come, and once more to let the server answer.
+fn server_that_holds_the_first(first: String) -> (Server, Arc<Barrier>) {
     let begun = Arc::new(Barrier::new(2));
     let wait = Arc::clone(&begun);
     let server = Server::start(move |seen| {
         if seen.number == 0 {
             wait.wait();
             wait.wait();
-            return OK.replace("200 OK", "503 Busy\r\nretry-after: 1");
+            return first.clone();
         }
         OK.to_owned()
     });
+    (server, begun)
+}
+
+/// A server that refuses gets no request until a timer fires. The timer's thread must start before the run: this run may make none.
+#[test]
+fn a_refusal_during_a_run_needs_no_new_thread() {
+    let busy = OK.replace("200 OK", "503 Busy\r\nretry-after: 1");
+    let (server, begun) = server_that_holds_the_first(busy);
     let plan =
         Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 2, "timeout = \"60s\""));
     let (child, stderr) = start(&[plan.path().to_str().unwrap(), "--quiet"]);
@@ -276,15 +284,7 @@ fn a_refusal_during_a_run_needs_no_new_thread() {
 /// A name is looked up by a thread. It must have started before the run: this run may make none.
 #[test]
 fn a_look_up_of_a_name_during_a_run_needs_no_new_thread() {
-    let begun = Arc::new(Barrier::new(2));
-    let wait = Arc::clone(&begun);
-    let server = Server::start(move |seen| {
-        if seen.number == 0 {
-            wait.wait();
-            wait.wait();
-        }
-        OK
-    });
+    let (server, begun) = server_that_holds_the_first(OK.to_owned());
     let list = "[[job]]\nname = \"a\"\nlimit = 1\nurls = \"-\"\ntimeout = \"60s\"\n";
     let plan = Scratch::file("plan.toml", list);
     let mut command = command();
