@@ -1,5 +1,5 @@
-//! serial_in_order: with a limit of 1 throughout, tasks that one thread pushes start in the order pushed, if no task of the job
-//! waits inside.
+//! serial_in_order: if the limit is 1 throughout and no task of the job waits inside, workers start the tasks of one pusher in the
+//! order of its pushes.
 
 mod common;
 

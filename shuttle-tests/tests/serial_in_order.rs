@@ -1,4 +1,5 @@
-//! With a limit of 1 throughout, tasks that one thread pushes start in the order pushed.
+//! If the limit is 1 throughout and no task of the job waits inside, workers start the tasks of one pusher in the order of its
+//! pushes.
 
 #![cfg(tollgate_shuttle)]
 

@@ -96,8 +96,8 @@ fn open(due: Due, key: Key) {
     {
         let mut times = job.extra_or_make().times();
         if times.armed != Some(key) {
-            // The timer has fired this entry, but the entry is no longer the one that is armed for the job. So this entry must
-            // not end the hold-off.
+            // Another thread has disarmed this entry, or has armed a later one, since the timer fired it. This thread leaves the
+            // hold-off as it is.
             drop(times);
             return lifetime::drop_handle(job);
         }
