@@ -5,11 +5,16 @@ mod common;
 
 use std::mem::ManuallyDrop;
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 
 #[cfg(target_os = "linux")]
 use common::proc::{sleeps, threads_named};
 use common::{message_of, panic_of, pool, until_parked};
+use tollgate::Pool;
+
+/// Held by the test that runs. The workers of another test might have a lock at the fork, which would stay locked in the child.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs `test` in a fork of this process, which must end within a minute.
 fn in_fork(test: impl FnOnce()) {
@@ -36,6 +41,7 @@ fn in_fork(test: impl FnOnce()) {
 /// A joined task of another job does not run inline in a forked child: a lock that another thread had at the fork stays locked there.
 #[test]
 fn a_task_that_forks_joins_no_task_of_another_job_in_the_child() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let pool = pool(1);
     let (outer, inner) = (pool.job(1), pool.job(1));
     let task = outer.spawn(move || {
@@ -49,14 +55,17 @@ fn a_task_that_forks_joins_no_task_of_another_job_in_the_child() {
 
 #[test]
 fn a_forked_child_is_told_that_it_has_no_workers() {
-    let pool = ManuallyDrop::new(pool(2));
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Workers of another test's pool may be about to end.
+    let pool = Pool::builder().workers(2).thread_name(|i| format!("forks-{i}")).build().unwrap();
+    let pool = ManuallyDrop::new(pool);
     let job = pool.job(1);
     job.spawn(|| ()).join().unwrap();
     job.wait();
     // At the fork no worker may have a lock, because the lock would stay locked in the child.
     until_parked(&pool, 2);
     #[cfg(target_os = "linux")]
-    while !threads_named("tollgate-").into_iter().all(sleeps) {
+    while !threads_named("forks-").into_iter().all(sleeps) {
         std::thread::yield_now();
     }
     let before = pool.job(0);
