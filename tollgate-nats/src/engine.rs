@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, RequestErrorKind, Subscriber};
+use async_nats::{Client, RequestErrorKind, Subscriber};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
@@ -14,11 +14,8 @@ use crate::error::{FleetError, OpenError};
 use crate::fleet::Link;
 use crate::job::SetAside;
 
-/// The number of times that a push is sent if no answer comes. The server stores a repeated push once, because its id is the same.
-const PUSH_ATTEMPTS: usize = 3;
 pub(crate) const ATTEMPTS: &str = "Tollgate-Attempts";
 pub(crate) const REASON: &str = "Tollgate-Reason";
-const ID: &str = "Nats-Msg-Id";
 /// The most messages in which `free_orphans` searches, counted back from the last one that was handed out.
 const MOST_ORPHANS: u64 = 10_000;
 
@@ -42,7 +39,9 @@ impl From<Trouble> for FleetError {
     }
 }
 
-fn answer(result: Result<async_nats::Message, async_nats::RequestError>) -> Result<Value, Trouble> {
+pub(crate) fn answer(
+    result: Result<async_nats::Message, async_nats::RequestError>,
+) -> Result<Value, Trouble> {
     let message = result.map_err(|error| match error.kind() {
         RequestErrorKind::NoResponders => Trouble::NoResponders,
         _ => Trouble::Unreachable(Box::new(error)),
@@ -118,11 +117,11 @@ impl Engine {
         Self { link, name: name.to_owned(), stream: format!("{PREFIX}{name}") }
     }
 
-    fn task_subject(&self) -> String {
+    pub(crate) fn task_subject(&self) -> String {
         format!("tollgate.job.{}.task", self.name)
     }
 
-    fn aside_subject(&self) -> String {
+    pub(crate) fn aside_subject(&self) -> String {
         format!("tollgate.job.{}.aside", self.name)
     }
 
@@ -276,79 +275,6 @@ impl Engine {
             Ok(_) | Err(Trouble::Api { code: 404, .. }) => Ok(()),
             Err(other) => Err(other),
         }
-    }
-
-    /// Stores a message, once for each id. Returns when the server has confirmed it.
-    async fn store(
-        &self,
-        subject: String,
-        id: String,
-        mut headers: HeaderMap,
-        payload: Vec<u8>,
-    ) -> Result<(), FleetError> {
-        headers.insert(ID, id);
-        // The lines of the headers, and what the protocol adds.
-        let extra: usize = headers
-            .iter()
-            .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
-            .map(|(name, value)| name.to_string().len() + value.as_str().len() + 4)
-            .sum();
-        let (size, most) = (payload.len() + extra + 12, self.link.client.server_info().max_payload);
-        if size > most {
-            return Err(FleetError::TooLarge { size, most });
-        }
-        let payload = bytes::Bytes::from(payload);
-        let mut attempt = 1;
-        loop {
-            let sent = self.link.client.request_with_headers(
-                subject.clone(),
-                headers.clone(),
-                payload.clone(),
-            );
-            match answer(sent.await) {
-                Ok(_) => return Ok(()),
-                Err(Trouble::Api { words, .. }) => return Err(FleetError::Refused(words)),
-                Err(Trouble::NoResponders) if attempt >= PUSH_ATTEMPTS => {
-                    return Err(FleetError::Gone);
-                }
-                Err(other) if attempt >= PUSH_ATTEMPTS => return Err(other.into()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
-            attempt += 1;
-        }
-    }
-
-    pub(crate) async fn push(&self, id: String, payload: Vec<u8>) -> Result<(), FleetError> {
-        self.store(self.task_subject(), id, HeaderMap::new(), payload).await
-    }
-
-    /// Stores a copy of a task at the back of the queue. A second copy of the same message is not stored.
-    pub(crate) async fn copy_back(
-        &self,
-        sequence: u64,
-        attempts: u64,
-        payload: &[u8],
-    ) -> Result<(), FleetError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ATTEMPTS, attempts.to_string());
-        self.store(self.task_subject(), format!("back-{sequence}"), headers, payload.to_vec()).await
-    }
-
-    /// Stores a copy of a task where no worker takes it.
-    pub(crate) async fn copy_aside(
-        &self,
-        sequence: u64,
-        attempts: u64,
-        reason: &str,
-        payload: &[u8],
-    ) -> Result<(), FleetError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ATTEMPTS, attempts.to_string());
-        let plain: String =
-            reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
-        headers.insert(REASON, plain);
-        self.store(self.aside_subject(), format!("aside-{sequence}"), headers, payload.to_vec())
-            .await
     }
 
     /// Returns the first of the tasks set aside whose number in the stream is `from` or more.

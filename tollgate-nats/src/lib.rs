@@ -13,6 +13,7 @@ mod lease;
 mod leases;
 mod outcome;
 mod serve;
+mod store;
 
 /// The client library, whose [`ConnectOptions`](async_nats::ConnectOptions) [`Fleet::connect_with`] takes.
 pub use async_nats;
