@@ -3,7 +3,7 @@
 //! The requests are JetStream's own, as JSON, so that they mean the same on each version of the server.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Client, RequestErrorKind, Subscriber};
@@ -103,18 +103,32 @@ pub(crate) struct Overview {
     config: Value,
 }
 
+impl Overview {
+    /// Returns the greatest number in the stream of a message that was handed out.
+    pub(crate) fn handed_out(&self) -> u64 {
+        *self.unsettled.end()
+    }
+}
+
 /// One job at the server.
 pub(crate) struct Engine {
     pub(crate) link: Arc<Link>,
     pub(crate) name: String,
-    stream: String,
+    pub(crate) stream: String,
+    /// The server process whose numbers have been checked (`js-7`).
+    checked_server: Mutex<String>,
 }
 
 const CONSUMER: &str = "workers";
 
 impl Engine {
     pub(crate) fn new(link: Arc<Link>, name: &str) -> Self {
-        Self { link, name: name.to_owned(), stream: format!("{PREFIX}{name}") }
+        Self {
+            link,
+            name: name.to_owned(),
+            stream: format!("{PREFIX}{name}"),
+            checked_server: Mutex::default(),
+        }
     }
 
     pub(crate) fn task_subject(&self) -> String {
@@ -125,12 +139,20 @@ impl Engine {
         format!("tollgate.job.{}.aside", self.name)
     }
 
+    pub(crate) fn filler_subject(&self) -> String {
+        format!("tollgate.job.{}.filler", self.name)
+    }
+
+    pub(crate) fn checked_server(&self) -> MutexGuard<'_, String> {
+        self.checked_server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The subject on which each process that serves the job tells what it holds. No stream has it.
     pub(crate) fn who_subject(&self) -> String {
         format!("tollgate.who.{}", self.name)
     }
 
-    async fn api(&self, what: String, body: Option<Value>) -> Result<Value, Trouble> {
+    pub(crate) async fn api(&self, what: String, body: Option<Value>) -> Result<Value, Trouble> {
         api(&self.link.client, &what, body).await
     }
 

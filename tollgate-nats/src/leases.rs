@@ -17,6 +17,10 @@
 //! - `js-6`: after such a kill the server may also count leases of messages that it does not store any more: their tasks were
 //!   acknowledged. The message of a task that runs is stored, so no such lease is in use. A client that opens a job, or is
 //!   connected to another server process, acknowledges these messages again, which frees their permits.
+//! - `js-7`: a server that is killed while it removes the last message of a stream may forget the stream's numbers, and count
+//!   from 1 again. Its consumer still remembers the last number that was handed out, and passes over all messages up to it. So
+//!   a client that stores a message at a server process for the first time reads that number before. If the message's number
+//!   is not greater, the client uses up the numbers in between with fillers, and stores the message again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,6 @@
 //! Processes that die or stop, a server that dies or stops, a network that loses and delays.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
@@ -360,6 +361,52 @@ fn recovery_of_permits_that_a_killed_server_counts_for_tasks_that_were_acknowled
 #[test]
 fn a_machine_that_stays_connected_frees_such_permits_too() {
     leases_of_acknowledged_tasks(false);
+}
+
+/// Gives a server the state that a kill leaves in the instant in which the last task is acknowledged: the server has forgotten how many
+/// messages the stream had, but not which of their numbers it has handed out. Checks that new tasks run once each.
+fn tasks_after_a_server_has_forgotten_their_numbers(opens_after: bool) {
+    let mut server = server::start();
+    let job = open(server.port, 2, LONG);
+    let pool = tollgate::Pool::builder().workers(1).build().unwrap();
+    let (tell, told) = mpsc::channel();
+    let (serves, local) = (job.clone(), pool.job(2));
+    let service = std::thread::spawn(move || {
+        block(serves.serve(&local, move |number: u64, _| {
+            tell.send(number).unwrap();
+            async {}
+        }))
+    });
+    push(&job, 0..5);
+    let run = |count| (0..count).map(|_| told.recv_timeout(SOON).unwrap()).collect::<BTreeSet<_>>();
+    assert_eq!(run(5), (0..5).collect());
+    explained(&job, "all are acknowledged", |state| state.leases == 0 && state.queued == 0);
+    std::thread::sleep(Duration::from_secs(1)); // the server has written that it has handed them out
+    server.kill();
+    std::fs::remove_file(server.folder.join("jetstream/$G/streams/tollgate-fleet/msgs/1.idx"))
+        .unwrap();
+    server.restart();
+    let state = api(server.port, "STREAM.INFO.tollgate-fleet", "");
+    assert!(state.contains("\"last_seq\":0,"), "the server remembers the numbers: {state}");
+    let pushes = if opens_after { open(server.port, 2, LONG) } else { job.clone() };
+    push(&pushes, 5..8);
+    assert_eq!(run(3), (5..8).collect());
+    explained(&job, "all are acknowledged", |state| state.leases == 0 && state.queued == 0);
+    let state = api(server.port, "STREAM.INFO.tollgate-fleet", "");
+    assert!(state.contains("\"messages\":0,"), "something is left: {state}");
+    job.stop();
+    service.join().unwrap().unwrap();
+    assert_eq!(told.try_iter().count(), 0, "a task has run twice");
+}
+
+#[test]
+fn fleet_nothing_lost_when_a_killed_server_has_forgotten_the_numbers_of_its_messages() {
+    tasks_after_a_server_has_forgotten_their_numbers(false);
+}
+
+#[test]
+fn fleet_nothing_lost_for_a_client_that_connects_to_such_a_server() {
+    tasks_after_a_server_has_forgotten_their_numbers(true);
 }
 
 /// Random faults for `TOLLGATE_SOAK_SECS` seconds, or ten. After each, the limit holds again, and all permits are in use.
