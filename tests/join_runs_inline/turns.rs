@@ -10,14 +10,25 @@ use std::time::Duration;
 use tollgate::{Job, JobBuilder};
 
 /// Returns how many tasks of one job start before a lone task of another job. Each task takes so long, and then joins a task of a
-/// job of its own inline.
+/// job of its own inline. No further task of the job becomes ready during such a join: the job keeps its permits, or its limit
+/// binds no worker.
 fn tasks_before_a_lone_one(make: fn(JobBuilder) -> JobBuilder, takes: Duration) -> usize {
+    let keeping = tasks_before(move |job| make(job.limit(1).keep_permits(true)), takes);
+    let unlimited = tasks_before(move |job| make(job.limit(2)), takes);
+    assert_eq!(keeping, unlimited);
+    keeping
+}
+
+fn tasks_before(
+    make: impl Fn(JobBuilder) -> JobBuilder + Send + 'static,
+    takes: Duration,
+) -> usize {
     within(LONG, move || {
         let (pool, clock) = pool_with_clock(1);
         let (gauge, latch) = (Gauge::new(), Latch::new());
         pool.job(1).execute(stay(&gauge, &latch));
         gauge.until_running(1);
-        let (job, started) = (make(pool.job_builder().limit(1)).build(), Arc::default());
+        let (job, started) = (make(pool.job_builder()).build(), Arc::default());
         for _ in 0..100 {
             let (inner, clock, started) = (pool.job(1), clock.clone(), Arc::clone(&started));
             job.execute(move || {
