@@ -1,5 +1,4 @@
-//! serial_in_order: if the limit is 1 throughout and no task of the job waits inside, workers start the tasks of one pusher in the
-//! order of its pushes.
+//! serial_in_order: if the limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes.
 
 mod common;
 
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::event::Latch;
 use common::rng::Rng;
 use common::{unwind, with_workers};
-use tollgate::Job;
+use tollgate::{Job, Rate};
 
 /// The order in which tasks started: who pushed each, and its number among that pusher's.
 #[derive(Clone, Default)]
@@ -221,5 +220,85 @@ fn behind_a_task_that_blocks() {
             job.wait();
             log.check(200);
         }
+    });
+}
+
+/// Pushes tasks into the paused job, every second of which joins a task of `other`. Resumes the job, and checks the order. While a
+/// task waits, the next one becomes ready, and is so still when the first one has its permit again.
+fn check_after_waits(job: &Job, other: &Job) {
+    let log = Log::default();
+    job.pause();
+    for number in 0..20 {
+        let (log, other) = (log.clone(), other.clone());
+        job.execute(move || {
+            log.note(0, number);
+            if number % 2 == 0 {
+                other.spawn(|| ()).join().unwrap();
+            }
+        });
+    }
+    job.resume();
+    job.wait();
+    log.check(20);
+}
+
+#[test]
+fn after_a_task_that_waits_for_another_job() {
+    with_workers(|pool, _| {
+        for limit in [1, 2, usize::MAX] {
+            check_after_waits(&pool.job(1), &pool.job(limit));
+        }
+    });
+}
+
+/// The next task passes the gate of its job and waits at the parent, whose permit the joined task uses.
+#[test]
+fn after_a_task_that_waits_for_the_parent_or_a_sibling() {
+    with_workers(|pool, _| {
+        for limit in [1, 2, usize::MAX] {
+            let parent = pool.job(limit);
+            let (job, sibling) = (parent.job(1), parent.job(1));
+            check_after_waits(&job, &parent);
+            check_after_waits(&job, &sibling);
+            check_after_waits(&job, &pool.job(1));
+        }
+    });
+}
+
+#[test]
+fn after_a_task_that_waits_in_a_job_with_a_rate_or_weights() {
+    with_workers(|pool, _| {
+        let rate = Rate::per_second(1_000).burst(1_000);
+        check_after_waits(&pool.job_builder().limit(1).rate(rate).build(), &pool.job(1));
+        check_after_waits(&pool.job_builder().limit(1).weighted().build(), &pool.job(1));
+    });
+}
+
+/// A task of the other job that runs inline waits, too. It has pushed a further task into its job, which becomes ready.
+#[test]
+fn after_a_task_that_waits_inside_a_wait() {
+    with_workers(|pool, _| {
+        let (job, middle, other) = (pool.job(1), pool.job(1), pool.job(1));
+        let log = [Log::default(), Log::default()];
+        job.pause();
+        for number in 0..20 {
+            let (log, middle, other) = (log.clone(), middle.clone(), other.clone());
+            job.execute(move || {
+                log[0].note(0, number);
+                let within = middle.clone();
+                let waits = middle.spawn(move || {
+                    let lines = log[1].clone();
+                    within.execute(move || lines.note(1, number));
+                    log[1].note(0, number);
+                    other.spawn(|| ()).join().unwrap();
+                });
+                waits.join().unwrap();
+            });
+        }
+        job.resume();
+        job.wait();
+        middle.wait();
+        log[0].check(20);
+        log[1].check(40);
     });
 }

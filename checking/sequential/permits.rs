@@ -159,6 +159,13 @@ impl Plain {
             && self.running <= self.limit
     }
 
+    fn keeps_order(self) -> bool {
+        match self.limit {
+            1 => self.ready == 0,
+            _ => true,
+        }
+    }
+
     fn may_reclaim(self, draining: bool, weight: u64) -> bool {
         if draining {
             Self { limit: self.limit.max(1), ..self }.fits(weight)
@@ -309,6 +316,7 @@ fn agree(word: Snapshot, plain: Plain) {
         );
     }
     assert_eq!(word.may_go_on(), plain.may_go_on(), "may_go_on: {plain:?}");
+    assert_eq!(word.keeps_order(), plain.keeps_order(), "keeps_order: {plain:?}");
     for draining in [false, true] {
         for weight in [1, 2, MOST] {
             let due = plain.may_reclaim(draining, weight);

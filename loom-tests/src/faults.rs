@@ -742,6 +742,24 @@ pub const FAULTS: &[Fault] = &[
         &["inline::serial_in_order_for_a_joined_task_behind_another"],
     ),
     fault(
+        "epoch-kept-through-a-wait",
+        "a worker whose task has waited inside does not check the job's word before its next task",
+        &["inline::serial_in_order_after_a_task_that_waits_inside"],
+    ),
+    fault(
+        "popped-past-a-ready-task",
+        "a worker of a serial job pops a task although an earlier one is ready",
+        &[
+            "inline::serial_in_order_after_a_task_that_waits_inside",
+            "returning::serial_in_order_beside_a_ready_task_that_is_put_back",
+        ],
+    ),
+    fault(
+        "popped-past-a-ready-task-at-a-rate",
+        "a worker of a serial job with weights pops a task although an earlier one is ready",
+        &["inline::serial_in_order_after_a_task_that_waits_inside_in_a_job_with_weights"],
+    ),
+    fault(
         "late-join-keeps-its-permit",
         "a join has acquired permits, finds the task claimed, and keeps them",
         &["inline::join_is_safe_for_the_last_task_of_another_job"],

@@ -101,6 +101,43 @@ fn serial_in_order_for_a_joined_task_behind_another() {
     });
 }
 
+/// Pushes three tasks into a job with a limit of 1, the first of which joins a task of another job, and one worker runs all. The
+/// second task becomes ready while the joined one runs inline. Returns the order in which the three started.
+fn order_after_a_wait(stage: Stage, job: &Job) -> Vec<usize> {
+    let (other, ledger) = (stage.job(1), Ledger::new());
+    for line in 0..3 {
+        let (there, lines) = (other.clone(), ledger.clone());
+        job.execute(move || {
+            lines.write(line);
+            if line == 0 {
+                there.spawn(|| ()).join().unwrap();
+            }
+        });
+    }
+    stage.play(0, usize::MAX);
+    ledger.read()
+}
+
+#[test]
+fn serial_in_order_after_a_task_that_waits_inside() {
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        assert_eq!(order_after_a_wait(stage, &job), [0, 1, 2]);
+        rest(stage, job);
+    });
+}
+
+#[test]
+fn serial_in_order_after_a_task_that_waits_inside_in_a_job_with_weights() {
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let job = stage.built(|builder| builder.limit(1).weighted());
+        assert_eq!(order_after_a_wait(stage, &job), [0, 1, 2]);
+        rest(stage, job);
+    });
+}
+
 /// Joins a task of `there`, which joins `task` as a task of `here`. The caller is a task of `here`.
 fn there_and_back(here: &Job, there: &Job, task: impl FnOnce() + Send + 'static) {
     let here = here.clone();

@@ -7,7 +7,7 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel};
 use loom::thread;
 use loom_tests::check;
 use loom_tests::check::Bound;
-use loom_tests::instruments::{Door, rest};
+use loom_tests::instruments::{Door, Ledger, rest};
 use std::sync::{Arc, Mutex};
 use tollgate::model::parking::parking_lot;
 use tollgate::model::{Stage, record_of};
@@ -103,6 +103,30 @@ fn limit_holds_at_the_parent_of_a_joiner_that_has_returned() {
         assert_eq!(running.fetch_add(0, AcqRel), 1);
         stage.assert_none_stranded(&parent);
         drop((parent, other));
+        rest(stage, job);
+    });
+}
+
+/// Another worker takes the task that has become ready during the wait, and puts it back if the joiner has its permit again. The
+/// joiner's worker then takes that task out of the queue, or finds it ready and ends its turn.
+#[test]
+fn serial_in_order_beside_a_ready_task_that_is_put_back() {
+    check(Bound::Preemptions(2), || {
+        let stage = Stage::new(2);
+        let (job, other) = (stage.job(1), stage.job(1));
+        let (begun, ledger) = (Door::new(), Ledger::new());
+        joiner(&job, &other, &begun, || ());
+        for line in 1..3 {
+            let lines = ledger.clone();
+            job.execute(move || lines.write(line));
+        }
+        let worker = thread::spawn(move || stage.play(0, 1));
+        begun.pass();
+        stage.play(1, 2);
+        worker.join().unwrap();
+        while stage.play(1, usize::MAX) > 0 {}
+        assert_eq!(ledger.read(), [1, 2]);
+        drop(other);
         rest(stage, job);
     });
 }

@@ -253,6 +253,18 @@ const SEEN: &[(&str, &[&str])] = &[
         &["serial_in_order::serial_in_order_for_a_joined_task_behind_another"],
     ),
     (
+        "epoch-kept-through-a-wait",
+        &["serial_in_order::serial_in_order_after_tasks_that_wait_inside"],
+    ),
+    (
+        "popped-past-a-ready-task",
+        &["serial_in_order::serial_in_order_after_tasks_that_wait_inside"],
+    ),
+    (
+        "popped-past-a-ready-task-at-a-rate",
+        &["serial_in_order::serial_in_order_after_tasks_that_wait_inside_in_a_job_with_weights"],
+    ),
+    (
         "late-join-keeps-its-permit",
         &["join_is_safe::join_is_safe_for_the_last_task_of_another_job"],
     ),

@@ -1,11 +1,11 @@
-//! If the limit is 1 throughout and no task of the job waits inside, workers start the tasks of one pusher in the order of its
-//! pushes.
+//! If the limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes.
 
 #![cfg(tollgate_shuttle)]
 
 use shuttle::thread;
 use shuttle_tests::in_a_pool;
 use shuttle_tests::instruments::Ledger;
+use tollgate::{Job, Pool};
 
 /// Lines of one pusher come in order.
 fn in_order(lines: &[usize], of: std::ops::Range<usize>) -> bool {
@@ -137,5 +137,35 @@ fn serial_in_order_for_a_joined_task_of_the_parent() {
         task.join().unwrap();
         parent.wait();
         assert_eq!(ledger.lines(), [0, 1]);
+    });
+}
+
+/// Pushes tasks into the paused job, the first two of which join a task of another job, and checks their order.
+fn check_after_waits(pool: &Pool, job: &Job) {
+    let (other, ledger) = (pool.job(1), Ledger::new());
+    job.pause();
+    for line in 0..5 {
+        let (other, write) = (other.clone(), ledger.task(line));
+        job.execute(move || {
+            write();
+            if line < 2 {
+                other.spawn(|| ()).join().unwrap();
+            }
+        });
+    }
+    job.resume();
+    job.wait();
+    assert_eq!(ledger.lines(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn serial_in_order_after_tasks_that_wait_inside() {
+    in_a_pool(2, |pool| check_after_waits(&pool, &pool.job(1)));
+}
+
+#[test]
+fn serial_in_order_after_tasks_that_wait_inside_in_a_job_with_weights() {
+    in_a_pool(1, |pool| {
+        check_after_waits(&pool, &pool.job_builder().limit(1).weighted().build());
     });
 }

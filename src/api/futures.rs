@@ -21,9 +21,9 @@ impl Job {
     /// While a pushed future awaits a [`TaskHandle`], [`idle`](Self::idle) or [`settled`](Self::settled), it holds no permit.
     /// So a future can await tasks of its own job. After such a wait the future re-acquires its permit ahead of the queue.
     ///
-    /// If the limit is 1 throughout and no task of the job waits inside, workers start the futures of one pusher in the order of
-    /// its pushes, as they start closures. If the job is closed or its pool has
-    /// shut down, the future is dropped, and the handle returns [`Cancelled`](crate::JoinError::Cancelled).
+    /// If the limit is 1 throughout, workers start the futures of one pusher in the order of its pushes, as they start closures.
+    /// If the job is closed or its pool has shut down, the future is dropped, and the handle returns
+    /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// # Blocking
     ///

@@ -20,6 +20,8 @@ impl JobBuilder {
     /// - *Children.* The share of a child is multiplied by the share of this job, up to [`MAX_SHARE`](Job::MAX_SHARE). Each
     ///   child has turns of its own.
     /// - *Latency.* A lone task of another job waits for at most 16·n tasks of this job on each worker.
+    /// - *Waits.* A task that waits inside can end the turn. The turn ends if the worker's thread blocks in the wait. At a limit of
+    ///   1 it also ends if the next task of the job has become ready meanwhile, because that task must start first.
     ///
     /// # Panics
     ///

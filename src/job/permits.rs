@@ -187,6 +187,12 @@ impl Snapshot {
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
+    /// Returns true if a worker can pop a further task from the job's queue, under a permit that it already holds, and no task of
+    /// the job loses its place. At a limit of 1 a ready task has left the queue earlier, so that task must start first.
+    pub const fn keeps_order(self) -> bool {
+        self.limit() != 1 || self.ready() == 0
+    }
+
     /// Returns true if a worker can start a further task under a permit that the worker already holds. This function does not
     /// check the token of the job's rate, which the further task also needs.
     pub const fn may_go_on_at_a_rate(self) -> bool {

@@ -50,7 +50,6 @@ pub struct TurnSoFar {
     turns: Turns,
     began: Option<Instant>,
     since: u32,
-    epoch: u64,
 }
 
 impl Lease {
@@ -99,12 +98,14 @@ impl Lease {
     }
 
     /// Makes this the lease of `job` again, after a task of `job` has waited inside and has re-acquired its permits. `busy`
-    /// is the number of the job's busy counts that the thread has.
+    /// is the number of the job's busy counts that the thread has. The lease gets an old epoch, so that the worker checks the
+    /// job's word before its next task.
     pub fn resume(&self, job: JobPtr, busy: u64) {
         self.job.set(Some(job));
         self.parent.set(job.parent());
         self.busy.set(busy);
         self.left.set(0);
+        self.epoch.set(self.epoch.get().wrapping_sub(1)); // order-1
     }
 
     /// Returns the fields of the lease that describe the turn. The caller passes them to [`go_on_with`](Self::go_on_with)
@@ -116,20 +117,18 @@ impl Lease {
             turns: self.turns.get(),
             began: self.began.get(),
             since: self.since.get(),
-            epoch: self.epoch.get(),
         }
     }
 
     /// Continues a turn that a wait has interrupted. `turn` is what [`turn`](Self::turn) returned before the wait. The
     /// thread must have kept its seat during the wait.
     pub fn go_on_with(&self, turn: TurnSoFar) {
-        let TurnSoFar { batch_out, turn, turns, began, since, epoch } = turn;
+        let TurnSoFar { batch_out, turn, turns, began, since } = turn;
         self.batch_out.set(batch_out);
         self.turn.set(turn);
         self.turns.set(turns);
         self.began.set(began);
         self.since.set(since);
-        self.epoch.set(epoch);
     }
 
     /// Takes `count` busy counts out of the lease, for tasks that are pushed, and keeps at least one. If the lease has too

@@ -2,6 +2,17 @@
 //!
 //! In a turn with an *unlimited* job, the worker moves tasks from the job's queue into its *batch*, where other workers can
 //! steal them. In a turn with any other job, the worker pops the tasks from the queue one at a time.
+//!
+//! A task that waits inside releases its permit, and the next task of its job becomes ready. The waiting task can re-acquire the
+//! permit before that ready task starts (`wait-4` of `blocking`). If the worker then popped a task from the queue, the popped
+//! task would overtake the ready task. So in a turn with a job whose limit is 1:
+//! - `order-1`: After a wait inside, the lease gets an old epoch. So the worker checks the job's word before its next task.
+//! - `order-2`: If a task of the job is ready, the worker pops no task, and ends the turn. The ready task can then start.
+//!
+//! Claim: at a limit of 1 no popped task overtakes a ready task (`serial_in_order`). A task becomes ready only while no other task
+//! of the job holds a permit. So beside a lease a task is ready only in one case: it became ready while the lease's task waited
+//! inside. The worker reads the word after that wait (`order-1`). If the word then shows no ready task, another worker has put
+//! that task back at the front of the queue, or has dropped it. While the worker holds the permit, no further task becomes ready.
 
 mod paced;
 
@@ -153,7 +164,11 @@ impl Worker<'_> {
             if !may_go_on(job) {
                 return None;
             }
-            *unlimited = job.is_unlimited(job.permits.load());
+            let word = job.permits.load();
+            if !word.keeps_order() {
+                return None; // order-2
+            }
+            *unlimited = job.is_unlimited(word);
         }
         if self.is_others_turn() {
             self.return_batch(job, seat);

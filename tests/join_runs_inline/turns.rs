@@ -1,5 +1,5 @@
-//! A join of an inline task interrupts the turn of the joining task. Afterwards the turn continues with the same count of tasks, share,
-//! time and epoch.
+//! A join of an inline task interrupts the turn of the joining task. Afterwards the turn continues with the same count of tasks, share
+//! and time.
 
 use crate::common::event::{Gauge, Latch, stay};
 use crate::common::{LONG, SECOND, pool, pool_with_clock, settle, within};

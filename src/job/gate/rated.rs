@@ -103,9 +103,12 @@ pub fn take_tokens_for(cell: CellPtr) -> bool {
 }
 
 /// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended. The further
-/// task also needs a token of each rate, which this function does not check.
+/// task also needs a token of each rate, which this function does not check. At a limit of 1, returns false while a task of the
+/// job is ready, because that task must start first (`order-2` of `turn`).
 pub fn may_go_on(job: JobPtr) -> bool {
-    job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate()) && !job.pool().drops()
+    job.gates().all(|gate| gate.permits.load().may_go_on_at_a_rate())
+        && job.permits.load().keeps_order()
+        && !job.pool().drops()
 }
 
 /// Takes a token of each rate of the job and of its ancestors, for permits without a task. If a rate has no token, takes none

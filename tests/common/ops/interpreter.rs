@@ -334,7 +334,6 @@ impl User {
             assert!(handle.is_finished(), "a task that is too late is not over");
         }
         let joined_inside = matches!(does, Does::Joins { .. });
-        self.jobs[id].serial &= !joined_inside;
         for (i, record) in tasks.into_iter().enumerate() {
             self.tasks.push(KnownTask {
                 record,

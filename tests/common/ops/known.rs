@@ -25,7 +25,7 @@ pub struct KnownJob {
     /// Its rate, if it has one.
     pub rate: Option<KnownRate>,
     pub closed: bool,
-    /// Its limit, if that is 1, has been so throughout, and none of its tasks waits inside.
+    /// Its limit, if that is 1, has been so throughout.
     pub serial: bool,
     /// It, or one above it, was cancelled, or tasks of it by their handles.
     pub cancels: bool,
