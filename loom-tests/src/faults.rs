@@ -760,6 +760,11 @@ pub const FAULTS: &[Fault] = &[
         &["inline::serial_in_order_after_a_task_that_waits_inside_in_a_job_with_weights"],
     ),
     fault(
+        "unreserved-before-its-return",
+        "a ready task that is refused gives up its reservation before it is back in the queue",
+        &["returning::serial_in_order_beside_a_ready_task_that_is_put_back"],
+    ),
+    fault(
         "late-join-keeps-its-permit",
         "a join has acquired permits, finds the task claimed, and keeps them",
         &["inline::join_is_safe_for_the_last_task_of_another_job"],

@@ -37,6 +37,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("rate-asked-job-by-job", TORN),
     ("popped-after-a-pause", TORN),
     ("waiter-popped-after-a-pause", TORN),
+    ("unreserved-before-its-return", TORN),
     ("rate-turn-unchecked", TORN),
     ("waiter-granted-without-look", TORN),
     (
