@@ -17,16 +17,18 @@ use std::ptr::{self, NonNull};
 
 /// The shared state of a job.
 ///
-/// | bytes   | fields                        | each push      | each task |
-/// |---------|-------------------------------|----------------|-----------|
-/// | 0..48   | `arrivals` to `extra`         | writes, reads  |           |
-/// | 48..88  | `busy`, `tally`               |                |           |
-/// | 88..96  | the front stack               |                | reads     |
-/// | 96..112 | the rest of `departures`      |                | writes    |
+/// | bytes   | fields                       | each push     | each task              |
+/// |---------|------------------------------|---------------|------------------------|
+/// | 0..48   | `arrivals` to `extra`        | writes, reads |                        |
+/// | 48..80  | `busy`, most of `tally`      |               |                        |
+/// | 80..88  | the count of completed tasks |               | writes once in 16      |
+/// | 88..96  | the front stack              |               | reads                  |
+/// | 96..112 | the rest of `departures`     |               | writes                 |
 ///
 /// The fields are in this order so that pushers and workers of a job at its limit use different cache lines. A slab places
 /// records side by side, so a record begins at byte 0, 16, 32 or 48 of a cache line. In each of these four cases a push and a
-/// running task use different lines. If both used the same line, a task under a limit of 1 would take 25 % longer.
+/// running task use different lines. If both used the same line, a task under a limit of 1 would take 25 % longer. The count of
+/// completed tasks shares a line with a push only in the record that begins at byte 32.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Record {
@@ -50,6 +52,7 @@ pub struct Record {
 const _: () = {
     assert!(size_of::<Record>() == cache::LARGE && cache::LARGE.is_multiple_of(16));
     assert!(std::mem::offset_of!(Record, busy) == 48);
+    assert!(std::mem::offset_of!(Record, tally) + std::mem::offset_of!(Tally, completed) == 80);
     assert!(std::mem::offset_of!(Record, departures) == 88);
 };
 

@@ -4,10 +4,12 @@ use crate::job::permits::Snapshot;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A job's statistics: how its tasks ended, and the most tasks that ran at once.
+///
+/// A worker adds to `completed` after each 16 tasks of a turn. So that field is the last one: in a job's record it is beside the
+/// fields that only workers write.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Tally {
-    /// The number of tasks that returned.
-    pub completed: AtomicU64,
     /// The number of tasks that were dropped without running.
     pub cancelled: AtomicU64,
     /// The number of tasks that panicked.
@@ -17,6 +19,8 @@ pub struct Tally {
     /// For the job of a key: the bit [`OF_KEY`], and the limit with which the job was made, in the form of the packed word. For
     /// any other job: 0. The field lies here because the tally has 4 bytes that nothing else uses.
     limit_as_made: AtomicU32,
+    /// The number of tasks that returned.
+    pub completed: AtomicU64,
 }
 
 /// The bit of `limit_as_made` that is set for the job of a key. Each limit is less than this bit.
