@@ -122,7 +122,8 @@ impl Worker<'_> {
         lease.turn.set(turn);
         // A thread without a seat runs no further task.
         let seat = self.context.seat()?;
-        // The two most frequent cases come first: a task of the batch, or of the queue if the job is not unlimited.
+        // The most frequent cases come first: a task of the queue if the job is not unlimited, otherwise of the batch, or of the
+        // deque after pushes from inside.
         if turn & lease.mask.get() != 0 && self.pool().epoch() == lease.epoch.get() {
             if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
@@ -133,10 +134,14 @@ impl Worker<'_> {
                     None => self.next_beside_the_queue(job, seat),
                 };
             }
-            if lease.left.get() == 0
-                && let Some(cell) = seat.batch.pop()
-            {
-                return Some(self.run_on_with_batch(cell, job));
+            let left = lease.left.get();
+            if left == 0 {
+                if let Some(cell) = seat.batch.pop() {
+                    return Some(self.run_on_with_batch(cell, job));
+                }
+            } else if let Some(cell) = seat.deque.pop() {
+                lease.left.set(left - 1);
+                return self.run_on_with(cell, job);
             }
         }
         self.next_of_turn(job, seat, unlimited)
@@ -257,26 +262,29 @@ impl Worker<'_> {
 
     /// Prepares a task that came from the deque to run under the lease, and returns the task. If the task is not allowed to run
     /// under the lease, keeps it as the worker's next task after the turn, and returns `None`.
-    #[inline]
+    #[inline(always)]
     fn run_on_with(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
         let lease = self.context.lease();
-        if cell.job() != job || lease.parent.get().is_some() {
+        if cell.job() != job || lease.parent.get().is_some() || cell.mark() != Mark::Loose {
+            return self.run_on_with_other(cell, job);
+        }
+        lease.take_busy_count();
+        Some(cell)
+    }
+
+    /// Does what [`run_on_with`](Self::run_on_with) does, for a task that has a reservation or is not allowed to run under the
+    /// lease.
+    #[inline(never)]
+    fn run_on_with_other(&self, cell: CellPtr, job: JobPtr) -> Option<CellPtr> {
+        let lease = self.context.lease();
+        if cell.job() != job || lease.parent.get().is_some() || cell.mark() != Mark::Ready {
             self.context.next_task.set(Some(cell));
             return None;
         }
-        match cell.mark() {
-            Mark::Loose => {}
-            Mark::Ready => {
-                // The task runs under the permits of the lease, so it needs no reservation any more.
-                job.permits.unreserve();
-                fence_after_rmw();
-                gate::look(job);
-            }
-            Mark::Admitted | Mark::Handed | Mark::Sweep | Mark::ToDrop => {
-                self.context.next_task.set(Some(cell));
-                return None;
-            }
-        }
+        // The task runs under the permits of the lease, so it needs no reservation any more.
+        job.permits.unreserve();
+        fence_after_rmw();
+        gate::look(job);
         lease.take_busy_count();
         Some(cell)
     }
