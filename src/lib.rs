@@ -141,9 +141,10 @@
 //! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job on
 //!   each worker, or after less than two turns of a job with a rate, an adaptive limit or weights. A turn is 16 tasks, however
 //!   long they take. A task that runs inline in a join counts as a part of the joining task.
-//! - **shares_hold**: with a [share](JobBuilder::share) of n, a turn has 16·n tasks. With a [turn time](JobBuilder::turn_time),
-//!   a turn also ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start first. `Normal` has a turn
-//!   after at most 8 turns of `High` on each worker. `Low` has a turn after at most 32 turns of higher classes.
+//! - **shares_hold**: with a [share](JobBuilder::share) of n, a turn in which no task waits inside has 16·n tasks. With a [turn
+//!   time](JobBuilder::turn_time), a turn also ends after that time. Ready tasks of a higher [class](JobBuilder::priority) start
+//!   first. `Normal` has a turn after at most 8 turns of `High` on each worker. `Low` has a turn after at most 32 turns of higher
+//!   classes.
 //! - **nothing_lost**: each accepted task runs exactly once or is reported cancelled exactly once.
 //! - **join_is_safe**: waiting for a task, a job or a scope from inside a task never deadlocks the pool, unless the job keeps its
 //!   permits.
