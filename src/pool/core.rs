@@ -243,13 +243,13 @@ impl Shared {
         self.has_spare_cores
     }
 
-    /// Returns the user's closures, or `None` if the last worker has ended. A thread of the pool must drop the returned
-    /// reference before the thread ends.
+    /// Returns the hooks that the user gave to the builder, or `None` if the last worker has ended. A thread of the pool must
+    /// drop the returned reference before the thread ends.
     pub fn hooks(&self) -> Option<std::sync::Arc<Hooks>> {
         self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Drops the user's closures, so that a `Job` that outlives the pool does not keep their captures.
+    /// Drops the user's hooks, so that a `Job` that outlives the pool does not keep their captures.
     fn drop_hooks(&self) {
         let hooks = self.hooks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         crate::unwind::drop_quietly(hooks);

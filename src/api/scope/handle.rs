@@ -57,8 +57,8 @@ impl<T> ScopedHandle<'_, T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         let joined = "a handle is joined once";
-        // If `wait` panics, `self` still owns the task's handle. The drop of `self` then passes a panic of the task on to the
-        // scope.
+        // `wait` can panic: this thread might be the last one of its pool. Then `self` still owns the task's handle, and its drop
+        // tells the scope if the task has panicked, too.
         self.task.as_ref().expect(joined).wait(None);
         self.task.take().expect(joined).join()
     }

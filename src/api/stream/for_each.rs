@@ -24,13 +24,13 @@ impl Job {
     ///
     /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, a task pulls several
     /// items at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
-    /// [`size_hint`](Iterator::size_hint) promises. So items that take long are pulled one at a time. So are the items of a
-    /// channel, because its `size_hint` promises no items. If items are slower than expected, the task gives back those that
+    /// [`size_hint`](Iterator::size_hint) promises, by its lower bound. So items that take long are pulled one at a time. So are
+    /// the items of a channel, because the lower bound of its `size_hint` is 0. If items are slower than expected, the task gives back those that
     /// it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of
     /// this job, or the turn of another job, must wait for the end of a block.
     ///
     /// A call of `f` must not wait for the call with a later item, because one task can have pulled both items. Such a wait is
-    /// allowed if the `size_hint` of the input promises no items, as that of [`std::iter::from_fn`] does.
+    /// allowed if the lower bound of the input's `size_hint` is 0, as that of [`std::iter::from_fn`] is.
     ///
     /// If the job has no limit, as many items run at once as the pool has workers.
     ///
@@ -297,9 +297,9 @@ where
     }
 }
 
-/// A block of items that a puller runs. Its drop counts the calls of the closure that returned, and puts the other items back
-/// into `rest`. During the block these items are in the field `slots` and not in `rest`, so that the compiler keeps their
-/// address in a register.
+/// A block of items that a puller runs. Its drop counts the calls of the closure that returned, and puts the items that were not
+/// run back into `rest`. During the block all its items are in the field `slots` and not in `rest`, so that the compiler keeps
+/// the address of the next item in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,
     slots: Slots<'b, T>,

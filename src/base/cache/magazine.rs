@@ -43,7 +43,8 @@ impl Magazine {
         self.given == MAGAZINE
     }
 
-    /// Resets the magazine, which must be empty, so that it has room for [`MAGAZINE`] cells again.
+    /// Resets the counts of the magazine, which must be empty. Each place of a magazine holds one cell between two resets, so an
+    /// empty magazine can be without room. After a reset it has room for [`MAGAZINE`] cells.
     pub fn rewind(&mut self) {
         debug_assert!(self.is_empty(), "what is there would be lost");
         (self.taken, self.given) = (0, 0);

@@ -85,8 +85,9 @@ pub fn is_stuck(gate: JobPtr) -> bool {
     gate.gates().any(|gate| gate.permits.load().is_stopped())
 }
 
-/// Drops the cancelled delegates in the queue of each ancestor of `job` for which [`is_stuck`] returns true. No worker pops
-/// tasks from such a queue. If another thread has the lock of such a queue, that thread drops the delegates.
+/// Visits the ancestors of `job` that are stuck (see [`is_stuck`]), and drops the cancelled delegates in the queue of each. No
+/// worker pops tasks from the queue of a stuck ancestor. If another thread has the lock of such a queue, that thread drops the
+/// delegates.
 pub fn drop_delegates_above(job: JobPtr) {
     for outer in job.gates().skip(1) {
         drop_delegates_at(outer, || is_stuck(outer));
