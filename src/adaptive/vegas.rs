@@ -13,11 +13,11 @@ const PROBE_EVERY: u32 = 32;
 
 /// A rule that keeps about 3 to 6 tasks waiting in the server that the tasks call.
 ///
-/// A task that finds the server's queue empty is assumed to take the least mean of all intervals in which no task
-/// called [`overloaded`](crate::overloaded). The number of tasks in the server's queue is then
-/// `limit × (1 − least / mean)`. If that number is below 3, the limit rises by one, provided that as many tasks ran
-/// at once as the limit allows. If that number is above 6, the limit falls by one. If a task called `overloaded`, the limit falls
-/// to nine tenths.
+/// The rule knows the mean time of a task in each interval. The least of these means, over the intervals in which no task called
+/// [`overloaded`](crate::overloaded), is taken for the time of a task that finds the server's queue empty. So the number of tasks
+/// in the server's queue is about `limit × (1 − least / mean)`, where `mean` is that of the interval that has just ended. If that
+/// number is below 3, the limit rises by one, provided that as many tasks ran at once as the limit allows. If that number is
+/// above 6, the limit falls by one. If a task called `overloaded`, the limit falls to nine tenths.
 ///
 /// The least mean of all intervals can be too short if the server has become slower for good. So every 32 intervals the rule
 /// measures the least mean anew: it halves the limit for two intervals. In the first one the server's queue becomes empty. The

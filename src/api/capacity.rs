@@ -81,9 +81,10 @@ impl Job {
         }
     }
 
-    /// Frees the empty cells in the job's queue, in one pass over the queue, if there are enough of them. *Enough* is the
-    /// greatest of three numbers: the slots of the capacity, the slots that are taken, and twice the number of cells without a
-    /// slot that were still in the queue after the last pass.
+    /// Frees the empty cells in the job's queue, in one pass over the queue, if a pass is due. A cell in the queue without a slot
+    /// is usually an empty one: the slot of a cancelled task is released at once. A pass is due if the queue has at least as many
+    /// cells without a slot as the capacity has slots, as slots are taken, and as twice the number of such cells that the last
+    /// pass left in the queue.
     ///
     /// A pass over the queue visits each cell, and frees the empty ones. In a job without children at least half of the visited
     /// cells are empty. So in such a job all passes together visit at most two cells for each push, on average.

@@ -1,6 +1,7 @@
 //! The list of pending futures, by job. A thread that cancels a job finds the job's pending futures in this list.
 //!
-//! A pending future is in no queue. A future is on the list from its first poll that returns `Pending` until its end.
+//! A pending future is in no queue, so a thread that cancels the job could not find it there. The first poll of a future that
+//! returns `Pending` adds the future to the list. The future stays on the list until its end, also while it is woken or polled.
 //!
 //! - `cancel-1`: the thread that cancels a job, or drops all tasks of a pool, sets a flag of the job or pool. `cancel-2`: that
 //!   thread cancels the futures of the job or pool that are on the list.

@@ -32,7 +32,7 @@ pub struct Below {
     pub left: Ended,
 }
 
-/// How many tasks have ended, by the way in which they ended.
+/// How many tasks have ended, counted apart for each of the three ways to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// The number of tasks that returned.

@@ -246,8 +246,8 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         let job = self.header.job();
         job.busy.add_tasks(1);
         if !self.state.unpin() {
-            // The join has unpinned the task itself, so it needs no busy count. The caller has a busy count, so the count given
-            // back here is not the last.
+            // The join has cleared PINNED itself, so the join needs no busy count, and this thread gives the count back. It is not
+            // the job's last one, because the caller has another.
             job.drop_tasks(1);
         }
     }

@@ -479,7 +479,8 @@ impl State {
         self.change(Snapshot::end_poll)
     }
 
-    /// Schedules a future, as one of its wakers. If `ends` is true, also gives up that waker's reference.
+    /// Schedules the future: a waker of the future was woken. If `ends` is true, that waker is used up, and its reference is given
+    /// back.
     pub fn wake(&self, ends: bool) -> Wake {
         self.change(|word| word.wake(ends))
     }

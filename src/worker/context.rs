@@ -206,7 +206,7 @@ impl Context {
         self.lease.take_busy_count();
     }
 
-    /// Drops the sample of the task that this thread serves, so that the rule does not see the task's time. Call this if the
+    /// Drops the sample of the task that this thread runs, so that the rule does not see the task's time. Call this if the
     /// task has not run to its end, or has found nothing to do.
     #[cold]
     pub fn forget_sample() {

@@ -17,7 +17,8 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Blocking, cancellation, errors
     ///
-    /// The iterator blocks, is cancelled, and yields errors as that of [`Job::map`](crate::Job::map).
+    /// The same holds for the returned iterator as for that of [`Job::map`](crate::Job::map): when it blocks, what its drop
+    /// cancels, and which errors it yields.
     ///
     /// # Examples
     ///
