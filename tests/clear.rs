@@ -124,6 +124,27 @@ fn jobs_below_are_cleared_and_their_siblings_are_not() {
     });
 }
 
+/// The child has no task of its own. So the child's delegate in the queue of the host is a task of the grandchild.
+#[test]
+fn a_task_of_a_grandchild_is_cleared_from_the_queue_of_the_host() {
+    with_workers(|pool, _| {
+        let (host, latch) = busy(pool);
+        let (child, sibling, tokens) = (host.job(2), host.job(2), Tokens::new());
+        let grandchild = child.job(2);
+        let stale = spawn_many(&grandchild, 3, &tokens);
+        let kept = sibling.spawn(|| "kept");
+        assert_eq!(host.stats().backlog, 2); // one task of each child
+        child.clear();
+        assert_eq!(host.stats().backlog, 1);
+        latch.open();
+        assert!(all_cancelled(stale));
+        assert_eq!(kept.join().unwrap(), "kept");
+        assert_eq!(grandchild.spawn(|| "later").join().unwrap(), "later");
+        host.wait();
+        assert_eq!((grandchild.stats().cancelled, tokens.dropped()), (3, 3));
+    });
+}
+
 #[test]
 fn tasks_that_wait_for_their_time_are_dropped_at_once() {
     with_clock(|pool, clock| {
