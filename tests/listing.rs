@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
 use common::event::Latch;
-use common::{LONG, pool, pool_with_clock, with_workers, within};
+use common::{LONG, pool, pool_with_clock, until_parked, with_workers, within};
 use tollgate::{Job, Pool};
 
 fn names(jobs: &[Job]) -> BTreeSet<String> {
@@ -104,6 +104,26 @@ fn a_listed_handle_keeps_its_job() {
     while !(host.children().is_empty() && pool.jobs().is_empty()) {
         thread::yield_now();
     }
+}
+
+/// The pool keeps a held job that has a task. A job that is no longer held goes with its last handle.
+#[test]
+fn a_job_that_was_held_is_not_listed_after_its_last_handle() {
+    with_workers(|pool, workers| {
+        let ways: [fn(&Job); 3] = [|_| (), |job| job.set_limit(0), |job| job.set_limit(usize::MAX)];
+        for (limit, hold) in [0, 1, 2].into_iter().zip(ways) {
+            let job = pool.job_builder().name("was held").limit(limit).build();
+            hold(&job);
+            job.pause();
+            job.execute(|| ());
+            job.resume();
+            job.set_limit(3);
+            job.wait();
+            drop(job);
+            until_parked(pool, workers); // The last task's permit is released.
+            assert!(pool.jobs().is_empty());
+        }
+    });
 }
 
 /// A listed handle of a key's job could make a second job of that key, with a limit of its own.
