@@ -4,10 +4,13 @@
 mod common;
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::{slice, thread};
 
+use common::event::{Gauge, Latch, stay};
 use common::{LONG, panic_of, pool, unwind, with_workers, within};
 use tollgate::{Job, JoinError, Pool, Rate, Reason, TryAcquireError};
 
@@ -169,6 +172,38 @@ fn a_limit_that_is_lowered_under_the_weight_lets_it_run_alone() {
         cores.set_limit(1);
         cores.wait();
         assert_eq!(order.names(), ["heavy", "held"]);
+    });
+}
+
+/// Opens a latch when it is called.
+struct Opens(Latch);
+
+impl Wake for Opens {
+    fn wake(self: Arc<Self>) {
+        self.0.open();
+    }
+}
+
+/// A heavy task releases one permit first, and then the others. Only the last release leaves no more than the limit.
+#[test]
+fn a_job_has_settled_when_a_heavy_task_has_ended() {
+    with_workers(|pool, _| {
+        let cores = weighted(pool, 4);
+        let heavy = cores.weigh(3);
+        for limit in [0, 1, 2] {
+            let (gauge, latch) = (Gauge::new(), Latch::new());
+            heavy.execute(stay(&gauge, &latch));
+            gauge.until_running(1);
+            cores.set_limit(limit);
+            let (opens, mut settled) = (Latch::new(), pin!(cores.settled()));
+            let (woken, waker) = (opens.opening(), Waker::from(Arc::new(Opens(opens))));
+            assert!(settled.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            latch.open();
+            woken.wait();
+            assert!(settled.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+            assert_eq!(cores.stats().running, 0);
+            cores.set_limit(4);
+        }
     });
 }
 
