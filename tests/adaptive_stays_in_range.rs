@@ -339,6 +339,28 @@ fn a_pending_future_is_one_sample_until_it_is_ready() {
     });
 }
 
+/// The limit of the child does not adapt.
+#[cfg(feature = "futures")]
+#[test]
+fn a_pending_future_of_a_child_is_one_sample_of_the_job_above() {
+    with_clock(|pool, clock| {
+        let notes = Notes::default();
+        let host = notes.job(pool.job_builder());
+        let (wake, woken) = futures::channel::oneshot::channel();
+        let child = host.job(2);
+        let future = child.spawn_future(woken);
+        while child.stats().running == 0 {
+            thread::yield_now();
+        }
+        common::until_parked(pool, pool.workers());
+        clock.advance(7 * SECOND);
+        wake.send(()).unwrap();
+        future.join().unwrap().unwrap();
+        host.wait();
+        assert_eq!(notes.take(&host, clock), (1, 7 * SECOND, 0));
+    });
+}
+
 #[cfg(feature = "futures")]
 #[test]
 fn a_future_that_awaits_a_task_counts_no_longer_than_it_has_a_permit() {

@@ -123,6 +123,29 @@ fn a_wait_begins_no_gap() {
     });
 }
 
+/// Only the parent has a rate. The future keeps its permits while it is pending, and its next poll ends it.
+#[cfg(feature = "futures")]
+#[test]
+fn a_gap_of_a_parent_follows_a_future_that_was_pending() {
+    with_clock(|pool, clock| {
+        let parent = pool.job_builder().limit(1).rate(Rate::gap_after_end(SECOND)).build();
+        for job in [parent.clone(), parent.job(1), parent.job(2).job(1)] {
+            let (wake, woken) = futures::channel::oneshot::channel();
+            let (future, gauge) = (job.spawn_future(woken), Gauge::new());
+            while job.stats().running == 0 {
+                thread::yield_now();
+            }
+            crate::common::until_parked(pool, pool.workers());
+            push(&parent, &gauge, 1);
+            wake.send(()).unwrap();
+            future.join().unwrap().unwrap();
+            settle(&parent);
+            crate::assert_starts_after(clock, SECOND, &parent, &gauge, 1);
+            clock.advance(SECOND); // the gap after that task
+        }
+    });
+}
+
 /// A future takes a token once, at its first poll. No later poll needs it.
 #[cfg(feature = "futures")]
 #[test]
