@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
 use common::{LONG, Tokens, pool, with_workers, within};
-use tollgate::{Job, JoinError, Pool};
+use tollgate::{Job, JoinError, Pool, Reason, TaskHandle};
 
 #[test]
 fn every_gate_on_the_way_holds() {
@@ -468,6 +468,52 @@ fn a_wait_for_a_parent_does_not_rely_on_a_child_that_has_gone() {
             parent.wait();
             assert_eq!(parent.stats().completed, 2, "`wait` returned early");
         }
+    });
+}
+
+/// Returns once the task, which is the one task of `job`, waits for `awaited`.
+fn until_it_waits_for(awaited: &Job, job: &Job, task: &TaskHandle<()>) {
+    let reason = Reason::Waiting { tasks: 1, awaited: Some(awaited.clone()) };
+    while job.explain().first() != &reason {
+        assert!(!task.is_finished(), "`wait` returned early");
+        thread::yield_now();
+    }
+}
+
+/// One task after the other runs in three jobs below, so at no moment all jobs are idle. The first child is freed in the wait's
+/// first pass. In its second pass, the wait counts the task of `kept` instead of the task of the first child.
+#[test]
+fn a_wait_for_a_parent_goes_on_after_a_child_was_freed_in_its_first_pass() {
+    within(LONG, || {
+        let pool = pool(3);
+        let (parent, waiting) = (pool.job(usize::MAX), pool.job(1));
+        let kept = parent.job(1);
+        let first = kept.job(1);
+        let (latches, gauge) = ([(); 3].map(|()| Latch::new()), Gauge::new());
+        let (begins, goes_on) = (latches[0].opening(), latches[1].opening());
+        let stays = stay(&gauge, &latches[2]);
+        let (up, next) = (parent.clone(), kept.clone());
+        first.execute(move || {
+            begins.wait();
+            next.execute(move || {
+                goes_on.wait();
+                up.job(1).execute(stays);
+            });
+        });
+        let awaited = parent.clone();
+        let wait = waiting.spawn(move || awaited.wait());
+        until_it_waits_for(&first, &waiting, &wait);
+        drop(first);
+        latches[0].open();
+        until_it_waits_for(&kept, &waiting, &wait);
+        latches[1].open();
+        gauge.until_running(1);
+        let last = parent.children().into_iter().find(|child| *child != kept).unwrap();
+        until_it_waits_for(&last, &waiting, &wait);
+        drop(last);
+        latches[2].open();
+        wait.join().unwrap();
+        assert_eq!(parent.stats_with_children().completed, 3);
     });
 }
 
