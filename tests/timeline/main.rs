@@ -206,6 +206,8 @@ fn the_newest_events_are_kept_after_each_start() {
                 "start {start}: {kept:?}"
             );
             jobs.iter().for_each(Job::cancel);
+            // The worker's events of the dropped tasks come before the next start. Otherwise they could fill the worker's ring.
+            jobs.iter().for_each(Job::wait);
         }
     });
 }
