@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::common::event::{Gauge, Latch, stay};
-use crate::common::{LONG, pool, unwind, within};
+use crate::common::{LONG, pool, until_parked, unwind, within};
 use crate::{check, read};
 #[cfg(feature = "futures")]
 use tollgate::Reason;
@@ -217,9 +217,9 @@ fn a_task_that_is_handed_over_to_a_paused_job_says_so() {
         search.execute(|| ());
         search.pause();
         latch.open();
-        while pool.stats().refused == 0 {
-            thread::yield_now();
-        }
+        // Then the worker has put the task into the queue, and has released the task's permits.
+        until_parked(&pool, 1);
+        assert_eq!(pool.stats().refused, 1);
         search.resume();
         search.wait();
         let trace = read(&pool);
