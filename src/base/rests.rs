@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 global! {
-    /// Returns the counts of all jobs that a waiter waits for, by the job's key in the parking lot: the number of waiters,
-    /// and the count of rests.
+    /// Returns the process's table of the jobs that a waiter waits for. The key of an entry is the job's key in the parking lot. The
+    /// entry counts the waiters, and how often the job has come to rest. At first the table is empty.
     fn rests() -> Mutex<BTreeMap<usize, Rest>> { Mutex::new(BTreeMap::new()) }
 }
 

@@ -50,8 +50,8 @@ const SEARCHING: u64 = 1;
 const PARKED: u64 = 1 << 16;
 const AWAY: u64 = 1 << 32;
 const AWAY_COUNT: u64 = (1 << 24) - 1;
-/// The greatest number of spare workers of a pool. For each spare worker a task can be outstanding, so this number must fit
-/// into the word's field of outstanding tasks.
+/// The greatest number of spare workers of a pool. For each spare worker a task can be outstanding. The pool's sleep state is one
+/// word with a field for the number of outstanding tasks, and this number must fit into that field.
 pub const MOST_SPARES: usize = (1 << 14) - 1;
 const DRAINING: u64 = 1 << 62;
 const TERMINATED: u64 = 1 << 63;

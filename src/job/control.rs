@@ -37,7 +37,8 @@ pub fn note_as_made(job: JobPtr) {
 pub fn is_as_made(job: JobPtr) -> bool {
     let word = job.permits.load();
     let closed = word.has(Flag::Closed) || word.has(Flag::Cancelled);
-    // An adaptive limit is not compared: a keyed job is allowed to forget what the rule of a key has learnt.
+    // If the limit of `job` is adaptive, it need not equal the limit of a new job: a key's job is allowed to forget what its rule
+    // has learnt.
     let adapts = job.extra().is_some_and(|extra| extra.samples.is_some());
     (adapts || word.limit() == job.tally.limit_as_made())
         && !word.has(Flag::Paused)

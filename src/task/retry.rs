@@ -256,8 +256,8 @@ where
     /// Drops the closure, and ignores a panic of its destructor.
     ///
     /// # Safety
-    /// The closure must be in the cell's slot, and the caller must have claimed the closure. No thread may use the
-    /// closure again.
+    /// The closure must still be in the field `slot`, and the caller must have claimed the closure. No thread may use the closure
+    /// again.
     unsafe fn drop_task(&self) {
         let tried = self.slot.with_mut(|slot| {
             // SAFETY: the caller claimed the closure, so the slot holds the closure. The slot is not used again.

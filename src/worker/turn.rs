@@ -368,8 +368,8 @@ impl Worker<'_> {
     fn return_batch(&self, job: JobPtr, seat: &Seat) {
         let lease = self.context.lease();
         while let Some(cell) = seat.batch.pop() {
-            // A task in a batch has a busy count, and a task in a queue has none. So the busy count of the task goes to the
-            // lease.
+            // A task in a batch has a busy count, and a task in a queue has none. This task moves from the batch into the queue,
+            // so its busy count goes to the lease.
             lease.take_busy_count();
             job.queue().push_returned(cell);
             // The batch is no longer used, so the flag is cleared: pushers must not rely on the batch.

@@ -72,8 +72,9 @@ pub fn push_behind(job: JobPtr, cell: CellPtr) {
     }
 }
 
-/// Acquires the permits of the waiter in `cell`, which has a reservation at `passed`, and grants them to the waiter. If an
-/// ancestor of `passed` has no room, puts the waiter into a queue instead. The caller is allowed to hold queue locks.
+/// Acquires the permits of the waiter in `cell`, and grants them to the waiter. The waiter must have a reservation at `passed`,
+/// which is its job or an ancestor of its job. If an ancestor of `passed` has no room, puts the waiter into that ancestor's queue
+/// instead. The caller is allowed to hold queue locks.
 #[cold]
 pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     if reserve_outside(cell, passed).is_none() {

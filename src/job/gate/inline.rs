@@ -99,7 +99,8 @@ impl Inline {
                 release_inside(job, common);
                 return None;
             }
-            // A push behind the cell is unfinished, so the pop could not take the cell. The cell stays in the queue.
+            // `Unfinished`: a push behind the cell is unfinished, so the pop could not take the cell, and the cell stays in the
+            // queue. `Empty` cannot be: the cell was in the queue when this thread locked it.
             Popped::Empty | Popped::Unfinished => None,
         };
         unlock(job, consumer);
