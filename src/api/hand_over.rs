@@ -77,8 +77,8 @@ impl Job {
     /// Pushes a task, with the permits `handed` if there are any. Cancels the task if the job or the pool does not accept it.
     pub(super) fn push_or_cancel_with(&self, handed: Option<Handed>, cell: CellPtr) {
         if handed.is_none() || !self.accepts() {
-            // Without `handed`, this call pushes the task into the queue. If the job accepts no task, the call cancels the
-            // task, and the drop of `handed` gives the permits back.
+            // If the job accepts tasks, the task has no permits handed over, and goes into the queue. Otherwise the task is
+            // cancelled, and the drop of `handed`, if there is one, gives the permits back.
             return self.push_or_cancel(cell);
         }
         self.push_with(handed, cell);

@@ -38,7 +38,8 @@ pub struct Seat {
     pub others_first: Cell<bool>,
     /// The address of the job whose task the seat's owner runs, or 0. Read for statistics, and by thieves as a hint.
     job: AtomicUsize,
-    /// The number of busy counts of `job` that the seat's owner has and that belong to no task. Read for statistics.
+    /// The number of busy counts of `job` that the seat's owner keeps for its next tasks: it has added them to the job's busy count
+    /// ahead of those tasks. Read for statistics.
     spare: AtomicU64,
     /// The number of futures that became pending on this seat, less the number of pending futures that ended on this seat. A
     /// difference below 0 wraps.

@@ -53,8 +53,8 @@ impl Worker<'_> {
         let timed = lease.turns.get().time.is_some();
         lease.mask.set(if timed { 0 } else { BUDGET - 1 }); // time-1
         match lease.parent.get() {
-            // This turn gets no start time, so it ends after one poll if tasks of siblings wait. The future had a
-            // turn before it was pending.
+            // The future of a resumed task had a turn before it was pending, so its new turn is short. Without a start time the
+            // turn ends after one poll if tasks of siblings wait.
             Some(_) if resumed => {}
             _ if timed => lease.began.set(Some(self.pool().now())),
             Some(parent) => self.begin_turn_below(parent),

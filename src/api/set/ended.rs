@@ -10,9 +10,9 @@
 //! - `set-3`: before the set's owner waits, it locks its bucket in the parking lot, and then the list. If the list is empty,
 //!   the owner sets the flag `waited` and waits. If the list is not empty, the owner does not wait.
 //!
-//! No wake-up of the set's owner is lost, because the thread that drops a guard (`set-1`) and the owner (`set-3`) hold the
-//! list's lock. If the thread that drops the guard has the lock first, the owner finds the task's number in the list. If the
-//! owner has the lock first, the thread that drops the guard sees the flag and wakes the owner.
+//! Claim: no wake-up of the set's owner is lost. Both the thread that drops the guard of a task (`set-1`) and the owner (`set-3`)
+//! lock the list of ended tasks. If the thread has the lock first, the owner finds the task's number in the list, and does not
+//! wait. If the owner has the lock first, the thread sees that the owner has set the flag `waited`, and wakes the owner.
 //!
 //! The guard of a task is dropped shortly before the outcome of the task is final. So the owner takes the outcome by a join,
 //! which waits until the outcome is final.
