@@ -137,7 +137,8 @@
 //! - **held_off_holds**: no task of a job starts before the time until which the job is held off.
 //! - **rate_holds**: in any window of length t, at most burst + t / interval tasks of a job with a rate start.
 //! - **deadlines_hold**: a task with a deadline starts before its deadline, or is dropped.
-//! - **serial_in_order**: if the limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes.
+//! - **serial_in_order**: if the limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes. Only a
+//!   task that a task of the same job joins may run earlier: inside the join.
 //! - **fair**: a job's queue does not delay another job. A lone task starts after at most one turn of each other waiting job on
 //!   each worker, or after less than two turns of a job with a rate, an adaptive limit or weights. A turn is 16 tasks, however
 //!   long they take. A task that runs inline in a join counts as a part of the joining task.

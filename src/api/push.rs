@@ -16,8 +16,9 @@ use crate::worker::context::Context;
 impl Job {
     /// Pushes a task and returns its handle.
     ///
-    /// If the job's limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes. With a higher limit
-    /// no order is promised, because each worker takes up to 16 tasks out of the queue at once.
+    /// If the job's limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes. Only a task that a
+    /// task of the same job [joins](TaskHandle::join) may run earlier. With a higher limit no order is promised, because each
+    /// worker takes up to 16 tasks out of the queue at once.
     ///
     /// If the job is closed or its pool has shut down, the closure is dropped, and the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled). A draining pool still accepts pushes from its own tasks.

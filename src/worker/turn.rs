@@ -13,6 +13,7 @@
 //! of the job holds a permit. So beside a lease a task is ready only in one case: it became ready while the lease's task waited
 //! inside. The worker reads the word after that wait (`order-1`). If the word then shows no ready task, another worker has put
 //! that task back at the front of the queue, or has dropped it. While the worker holds the permit, no further task becomes ready.
+//! The empty cell of a ready task that has run inline counts as ready, too, until a worker takes it out.
 
 mod paced;
 
