@@ -176,7 +176,7 @@ impl Stage {
     /// Inside a task: waits for the end of the task of `handle`, as a join does. Returns false if the join was refused. The
     /// handle stays: loom runs all threads on one thread of the system, so no thread of a model may touch an atomic while it unwinds.
     pub fn joins<T>(handle: &handle::TaskHandle<T>) -> bool {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle.wait(None))).is_ok()
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle.wait_or_run())).is_ok()
     }
 
     /// Lends a seat to an idle spare. Returns false if none is idle. `spares` must not be able to make one.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::event::Latch;
-use common::{LONG, pool, within};
+use common::{LONG, pool, settle, within};
 use tollgate::{Adaptive, Job, JobBuilder, JoinError, Pool, Rate, TaskHandle};
 
 #[test]
@@ -100,6 +100,37 @@ fn after_a_pause_settled_means_that_nothing_runs() {
         // Pauses do not nest.
         job.resume();
         job.spawn(|| ()).join().unwrap();
+    });
+}
+
+/// If the clock cannot represent the end of the timeout, the wait has no timeout.
+#[test]
+fn settled_waits_through_a_timeout_without_an_end() {
+    within(LONG, || {
+        let pool = pool(2);
+        let (job, waiting) = (pool.job(1), pool.job(1));
+        // A wait without time gives its permit back, too, so one round could miss that the wait ends at once.
+        for _ in 0..10 {
+            let (latch, (tell, began)) = (Latch::new(), mpsc::channel());
+            let (stays, both) = (latch.opening(), (job.clone(), tell.clone()));
+            job.execute(move || {
+                tell.send(()).unwrap();
+                stays.wait();
+            });
+            began.recv().unwrap();
+            job.pause();
+            let waiter = waiting.spawn(move || {
+                let (job, tell) = both;
+                tell.send(()).unwrap();
+                job.settled().wait_timeout(Duration::MAX)
+            });
+            began.recv().unwrap();
+            // From here on the waiter waits, or has come back too early.
+            settle(&waiting);
+            latch.open();
+            assert!(waiter.join().unwrap(), "the wait ended before the job was settled");
+            job.resume();
+        }
     });
 }
 

@@ -6,10 +6,14 @@ mod common;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, Once};
+use std::sync::{Mutex, Once, mpsc};
+use std::task::{Context, Waker};
 
+use common::event::Latch;
 use common::{LONG, pool, unwind, with_workers, within};
+use futures::executor::block_on;
 use tollgate::Retry;
 #[cfg(feature = "futures")]
 use tollgate::{TaskId, current_task_id};
@@ -33,6 +37,8 @@ static LAST: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     /// The spans in which this thread is, the innermost last.
     static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// What this thread does when it next leaves a span.
+    static AT_EXIT: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
 struct Spans;
@@ -76,6 +82,9 @@ impl Subscriber for Spans {
     }
     fn exit(&self, id: &Id) {
         INSIDE.with_borrow_mut(|inside| assert_eq!(inside.pop(), Some(id.into_u64())));
+        if let Some(at_exit) = AT_EXIT.take() {
+            at_exit();
+        }
     }
     fn clone_span(&self, id: &Id) -> Id {
         change(id, |seen| seen.handles += 1);
@@ -221,5 +230,29 @@ fn a_future_enters_its_span_for_each_poll() {
         let seen = seen(before);
         assert!(seen.entered >= 2 && seen.handles == 0, "{seen:?}");
         assert_eq!(seen.parent, parent);
+    });
+}
+
+/// The closure of a set's task has ended when its span is left, and its result comes later. A poll between the two loses nothing.
+#[test]
+fn a_set_keeps_a_task_whose_span_is_being_left() {
+    within(LONG, || {
+        let pool = pool(1);
+        subscribe();
+        let mut set = pool.job_builder().traced().build().set();
+        let (latch, (tell, leaves)) = (Latch::new(), mpsc::channel());
+        let stays = latch.opening();
+        let at_exit = move || {
+            tell.send(()).unwrap();
+            stays.wait();
+        };
+        set.spawn(move || AT_EXIT.set(Some(Box::new(at_exit))));
+        leaves.recv().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(set.poll_join_next_with_id(&mut cx).is_pending());
+        latch.open();
+        let (_, result) = block_on(poll_fn(|cx| set.poll_join_next_with_id(cx))).unwrap();
+        result.unwrap();
+        assert!(set.is_empty());
     });
 }

@@ -186,6 +186,11 @@ pub const FAULTS: &[Fault] = &[
         &["clear::nothing_lost_when_a_clear_meets_an_unfinished_push"],
     ),
     fault(
+        "accepts-read-before-its-flight",
+        "a thread that acquires checks for a drain before it begins its flight, and gets a permit after the drain",
+        &["shutdown::nothing_lost_when_a_drain_meets_a_try_acquire"],
+    ),
+    fault(
         "handed-after-its-flight",
         "a task that is handed over is pushed after its flight has ended, and a drain does not see it",
         &["capacity::nothing_lost_when_a_drain_meets_a_hand_over"],

@@ -3,6 +3,7 @@
 #![cfg(tollgate_loom)]
 
 use loom::sync::Notify;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread::{self, ThreadId};
 use loom_tests::check;
 use loom_tests::check::Bound;
@@ -26,6 +27,28 @@ fn nothing_lost_when_a_drain_meets_a_spawn() {
         let stats = job.stats();
         assert_eq!(stats.completed + stats.cancelled, 1);
         assert_eq!(drops.count(), 1);
+        drop(job);
+        drop(pool);
+    });
+}
+
+/// A permit that is granted at all is granted before the drain ends, because the drain waits until it is given back.
+#[test]
+fn nothing_lost_when_a_drain_meets_a_try_acquire() {
+    check(Bound::Preemptions(3), || {
+        let pool = pool(1);
+        let (job, drained) = (pool.job(1), Arc::new(AtomicBool::new(false)));
+        let (theirs, ended) = (job.clone(), Arc::clone(&drained));
+        let other = thread::spawn(move || {
+            if let Ok(permit) = theirs.try_acquire() {
+                assert!(!ended.load(Ordering::Relaxed), "a permit was granted after the drain");
+                drop(permit);
+            }
+        });
+        pool.shutdown();
+        drained.store(true, Ordering::Relaxed);
+        other.join().unwrap();
+        assert!(job.try_acquire().is_err());
         drop(job);
         drop(pool);
     });

@@ -75,6 +75,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("pushed-past-the-queue", SELDOM),
     ("clear-stops-at-a-gap", TORN),
     ("handed-after-its-flight", TORN),
+    ("accepts-read-before-its-flight", SELDOM),
     ("handed-in-a-cancelled-job", BEGUN),
     ("handed-in-a-held-job", BEGUN),
     ("handed-released-before-its-return", TORN),

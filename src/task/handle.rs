@@ -181,7 +181,7 @@ impl<T> TaskHandle<T> {
     /// ```
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
-        self.wait(None);
+        self.wait_or_run();
         self.take()
     }
 
@@ -250,10 +250,26 @@ impl<T> TaskHandle<T> {
         self.task.cancel()
     }
 
-    /// Waits for the task as [`join_timeout`](Self::join_timeout) does, until the time `until`. If `until` is `None`, waits for
-    /// the task or runs it inline, as [`join`](Self::join) does.
+    /// Waits for the task or runs it inline, as [`join`](Self::join) does.
     #[track_caller]
-    pub(crate) fn wait(&self, until: Option<Instant>) {
+    pub(crate) fn wait_or_run(&self) {
+        if self.is_finished() {
+            return;
+        }
+        Context::with(|context| {
+            let Some(context) = context else { return };
+            // If the task runs on this thread already, neither call runs it, and `wait` refuses the join.
+            if !self.task.run_inside(context) {
+                inline::run(context, self.task);
+            }
+        });
+        self.wait(None);
+    }
+
+    /// Waits for the task as [`join_timeout`](Self::join_timeout) does, until the time `until`. If `until` is `None`, waits
+    /// until the task has ended.
+    #[track_caller]
+    fn wait(&self, until: Option<Instant>) {
         if self.is_finished() {
             return;
         }
@@ -261,16 +277,6 @@ impl<T> TaskHandle<T> {
             Context::with(|context| context.is_some_and(|here| here.is_running(self.key())));
         if itself {
             self.refuse_circle();
-        }
-        Context::with(|context| {
-            let Some(context) = context else { return };
-            if until.is_none() && !self.task.run_inside(context) {
-                inline::run(context, self.task);
-            }
-        });
-        if self.is_finished() {
-            // The joined task has run inline on this thread.
-            return;
         }
         unwind::at_caller(|| {
             if until.is_none()

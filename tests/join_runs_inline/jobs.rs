@@ -160,3 +160,19 @@ fn jobs_with_a_capacity_a_clock_or_the_hand_over_run_inline_as_others() {
         assert_eq!((hands.stats().completed, hands.stats().running), (1, 0));
     });
 }
+
+/// A task that is joined with a timeout runs on another thread, even if the clock cannot represent the end of the timeout.
+#[test]
+fn a_join_with_a_timeout_runs_nothing_inline() {
+    for timeout in [LONG, Duration::MAX] {
+        with_two_jobs(move |_, outer, inner| {
+            for joined in [inner, outer.clone()] {
+                let (thread, own) = inside(&outer, move || {
+                    let task = joined.spawn(here);
+                    (task.join_timeout(timeout).expect("it ends").unwrap(), here())
+                });
+                assert_ne!(thread, own, "the task ran inline");
+            }
+        });
+    }
+}

@@ -108,6 +108,11 @@ impl Overview {
     pub(crate) fn handed_out(&self) -> u64 {
         *self.unsettled.end()
     }
+
+    /// Returns the greatest number up to which all messages that were handed out are acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        *self.unsettled.start() - 1
+    }
 }
 
 /// One job at the server.
@@ -255,12 +260,14 @@ impl Engine {
         })
     }
 
-    /// Frees the permits that the server counts for messages which it does not store any more (`js-6`).
-    pub(crate) async fn free_orphans(&self) -> Result<(), Trouble> {
-        let Overview { held, unsettled, .. } = self.overview().await?;
-        let (mut next, end) = unsettled.into_inner();
+    /// Frees the permits that the server counts for messages which it does not store any more (`js-6`). Returns what the server said
+    /// before that, and how many of the unsettled messages it stores.
+    pub(crate) async fn free_orphans(&self) -> Result<(Overview, usize), Trouble> {
+        let overview = self.overview().await?;
+        let (mut next, end) = overview.unsettled.clone().into_inner();
         next = next.max(end.saturating_sub(MOST_ORPHANS));
-        while held > 0 && next <= end {
+        let mut found = 0;
+        while overview.held > 0 && next <= end {
             let stored = self.next_task(next).await?.map_or(end + 1, |stored| stored.min(end + 1));
             for orphan in next..stored {
                 // The server finds the lease by the message's number. No delivery has the number 0, so no other lease changes.
@@ -268,9 +275,10 @@ impl Engine {
                 let sent = self.link.client.publish(subject, "+ACK".into()).await;
                 sent.map_err(|error| Trouble::Unreachable(Box::new(error)))?;
             }
+            found += usize::from(stored <= end);
             next = stored + 1;
         }
-        Ok(())
+        Ok((overview, found))
     }
 
     /// Returns the number of the first stored task that is `from` or more.

@@ -19,8 +19,11 @@
 //!   connected to another server process, acknowledges these messages again, which frees their permits.
 //! - `js-7`: a server that is killed while it removes the last message of a stream may forget the stream's numbers, and count
 //!   from 1 again. Its consumer still remembers the last number that was handed out, and passes over all messages up to it. So
-//!   a client that stores a message at a server process for the first time reads that number before. If the message's number
-//!   is not greater, the client uses up the numbers in between with fillers, and stores the message again.
+//!   a client that has stored a message at a new server process looks whether the message is stored although the consumer counts
+//!   it as acknowledged. Then the client uses up the numbers in between with fillers, and stores the message again.
+//!
+//! A client notices a new server process by the name of the server to which it is connected. So `js-5` to `js-7` hold for clients
+//! that are connected to the server that stores the job, not to another node of a cluster or to a leaf node.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -15,28 +15,21 @@ const ID: &str = "Nats-Msg-Id";
 
 /// The most fillers that are sent before the server is asked for a confirmation.
 const MOST_FILLERS: u64 = 1000;
-
-/// Where the server has stored a message.
-enum Stored {
-    /// Where the server hands it out.
-    Ahead,
-    /// Under a number up to which the server hands out no new message (`js-7`).
-    Behind { number: u64, handed_out: u64 },
-}
+/// The pause before a request is sent again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Stores a message, once for each id. Returns when the server has confirmed it.
     ///
-    /// The message is stored again if the server would never hand it out (`js-7`).
+    /// The message is stored a second time if the server would never hand it out (`js-7`).
     async fn store(
         &self,
         subject: String,
         id: String,
-        others: HeaderMap,
+        mut headers: HeaderMap,
         payload: Vec<u8>,
     ) -> Result<(), FleetError> {
-        let mut headers = others.clone();
-        headers.insert(ID, id);
+        headers.insert(ID, id.as_str());
         // The lines of the headers, and what the protocol adds.
         let extra: usize = headers
             .iter()
@@ -48,72 +41,105 @@ impl Engine {
             return Err(FleetError::TooLarge { size, most });
         }
         let payload = Bytes::from(payload);
-        let (mut attempt, mut floor, mut behind) = (1, Default::default(), Vec::new());
-        loop {
-            let stored = match self.store_once(&subject, &headers, &payload, &mut floor).await {
-                Ok(Stored::Behind { number, handed_out }) => {
-                    behind.push(number);
-                    // With its id, the server would take the copy for the same message.
-                    headers = others.clone();
-                    self.skip_numbers(handed_out).await.map(|()| false)
-                }
-                Ok(Stored::Ahead) => Ok(true),
-                Err(trouble) => Err(trouble),
-            };
-            match stored {
-                Ok(true) => break,
-                Ok(false) => continue,
-                Err(Trouble::Api { code: 404, .. }) => return Err(FleetError::Gone),
-                Err(Trouble::Api { words, .. }) => return Err(FleetError::Refused(words)),
-                Err(Trouble::NoResponders) if attempt >= PUSH_ATTEMPTS => {
-                    return Err(FleetError::Gone);
-                }
-                Err(other) if attempt >= PUSH_ATTEMPTS => return Err(other.into()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
-            attempt += 1;
-        }
-        for number in behind {
-            let body = json!({ "seq": number });
-            // A message that stays is never handed out. It only takes room.
-            let _removed = self.api(format!("STREAM.MSG.DELETE.{}", self.stream), Some(body)).await;
-        }
+        let number = self.store_once(&subject, &headers, &payload).await?;
+        let Some(handed_out) = self.passes_over(number).await? else { return Ok(()) };
+        self.skip_numbers(handed_out).await?;
+        // With its id, the server would take the copy for the same message. The copy's id is as long, so the message is not larger.
+        headers.insert(ID, id.replacen('-', "+", 1));
+        self.store_once(&subject, &headers, &payload).await?;
+        // A message that stays is never handed out. It only takes room.
+        let body = json!({ "seq": number });
+        let _removed = self.api(format!("STREAM.MSG.DELETE.{}", self.stream), Some(body)).await;
         Ok(())
     }
 
-    /// Stores a message, and compares its number with the last that its server process had handed out before (`js-7`).
-    ///
-    /// `floor` is that last number and its server process, kept for the next attempt: only a number that was read before the
-    /// first attempt tells nothing of the message itself.
+    /// Stores a message, and returns its number in the stream. Sends it again if no answer comes.
     async fn store_once(
         &self,
         subject: &str,
         headers: &HeaderMap,
         payload: &Bytes,
-        floor: &mut (String, u64),
-    ) -> Result<Stored, Trouble> {
-        let server = self.server();
-        if floor.0 != server {
-            let is_checked = *self.checked_server() == server;
-            let last = if is_checked { 0 } else { self.overview().await?.handed_out() };
-            *floor = (server, last);
+    ) -> Result<u64, FleetError> {
+        let mut attempt = 1;
+        loop {
+            let sent = self.link.client.request_with_headers(
+                subject.to_owned(),
+                headers.clone(),
+                payload.clone(),
+            );
+            match answer(sent.await) {
+                Ok(stored) => return Ok(stored["seq"].as_u64().unwrap_or(u64::MAX)),
+                Err(Trouble::Api { words, .. }) => return Err(FleetError::Refused(words)),
+                Err(Trouble::NoResponders) if attempt >= PUSH_ATTEMPTS => {
+                    return Err(FleetError::Gone);
+                }
+                Err(other) if attempt >= PUSH_ATTEMPTS => return Err(other.into()),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+            attempt += 1;
         }
-        let (subject, headers, payload) = (subject.to_owned(), headers.clone(), payload.clone());
-        let sent = self.link.client.request_with_headers(subject, headers, payload);
-        let number = answer(sent.await)?["seq"].as_u64().unwrap_or(u64::MAX);
-        let (server, handed_out) = floor;
-        if self.server() != *server {
-            return Err(Trouble::Unreachable("the server was restarted meanwhile".into()));
+    }
+
+    /// Checks whether a server process that this client has not checked before hands out the message `number`, which it has just
+    /// stored. If the server passes over that message, returns the number up to which it passes over all messages (`js-7`).
+    async fn passes_over(&self, number: u64) -> Result<Option<u64>, FleetError> {
+        let mut attempt = 1;
+        loop {
+            let server = self.server();
+            if *self.checked_server() == server {
+                return Ok(None);
+            }
+            match self.is_passed_over(number).await {
+                // The answers might be those of two server processes.
+                Ok(_) if self.server() != server => {}
+                Ok(None) => {
+                    *self.checked_server() = server;
+                    return Ok(None);
+                }
+                Ok(handed_out) => return Ok(handed_out),
+                Err(Trouble::Api { code: 404, .. }) => return Err(FleetError::Gone),
+                Err(trouble) if attempt >= PUSH_ATTEMPTS => {
+                    return Err(match trouble {
+                        Trouble::Unreachable(error) => FleetError::Unreachable(error),
+                        Trouble::Api { words, .. } => FleetError::Unreachable(words.into()),
+                        Trouble::NoResponders => FleetError::Unreachable("no answer".into()),
+                    });
+                }
+                Err(_) => attempt += 1,
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        if number <= *handed_out {
-            return Ok(Stored::Behind { number, handed_out: *handed_out });
+    }
+
+    /// Does one check of [`passes_over`](Self::passes_over).
+    ///
+    /// A message that was handed out is stored until it is acknowledged, and is held until then. So the server passes over messages
+    /// in two cases: a stored message counts as acknowledged, or more messages are stored than held.
+    async fn is_passed_over(&self, number: u64) -> Result<Option<u64>, Trouble> {
+        if number > self.overview().await?.handed_out() {
+            return Ok(None);
         }
-        self.checked_server().clone_from(server);
-        Ok(Stored::Ahead)
+        self.free_orphans().await?; // js-6: orphans count as held, and are not stored
+        tokio::time::sleep(PAUSE).await;
+        let (seen, stored) = self.free_orphans().await?;
+        if number > seen.acknowledged() && stored <= seen.held {
+            return Ok(None);
+        }
+        // The server removes a message shortly after it has counted the acknowledgement.
+        tokio::time::sleep(PAUSE).await;
+        Ok(self.is_stored(number).await?.then(|| seen.handed_out()))
     }
 
     /// Stores fillers until the stream has used the numbers up to `last`, and removes them (`js-7`).
     async fn skip_numbers(&self, last: u64) -> Result<(), Trouble> {
+        let filled = self.fill_numbers(last).await;
+        // Fillers that stay are never handed out. They only take room.
+        let body = json!({ "filter": self.filler_subject() });
+        let _removed = self.api(format!("STREAM.PURGE.{}", self.stream), Some(body)).await;
+        filled
+    }
+
+    async fn fill_numbers(&self, last: u64) -> Result<(), Trouble> {
         let (client, subject) = (&self.link.client, self.filler_subject());
         let mut used = 0;
         while used < last {
@@ -124,8 +150,7 @@ impl Engine {
             let confirmed = answer(client.request(subject.clone(), Bytes::new()).await)?;
             used = confirmed["seq"].as_u64().unwrap_or(last);
         }
-        let body = json!({ "filter": subject });
-        self.api(format!("STREAM.PURGE.{}", self.stream), Some(body)).await.map(drop)
+        Ok(())
     }
 
     pub(crate) async fn push(&self, id: String, payload: Vec<u8>) -> Result<(), FleetError> {

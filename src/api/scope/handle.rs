@@ -57,9 +57,9 @@ impl<T> ScopedHandle<'_, T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         let joined = "a handle is joined once";
-        // `wait` can panic: this thread might be the last one of its pool. Then `self` still owns the task's handle, and its drop
-        // tells the scope if the task has panicked, too.
-        self.task.as_ref().expect(joined).wait(None);
+        // `wait_or_run` can panic: this thread might be the last one of its pool. Then `self` still owns the task's handle, and
+        // its drop tells the scope if the task has panicked, too.
+        self.task.as_ref().expect(joined).wait_or_run();
         self.task.take().expect(joined).join()
     }
 

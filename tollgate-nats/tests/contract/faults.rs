@@ -409,6 +409,45 @@ fn fleet_nothing_lost_for_a_client_that_connects_to_such_a_server() {
     tasks_after_a_server_has_forgotten_their_numbers(true);
 }
 
+#[test]
+fn a_task_that_was_pushed_while_the_server_restarts_runs_once() {
+    let mut server = server::start();
+    let job = open(server.port, 2, LONG);
+    let pool = tollgate::Pool::builder().workers(1).build().unwrap();
+    let (tell, told) = mpsc::channel();
+    let goes_on = Arc::new(AtomicU64::new(0));
+    let (serves, local, go) = (job.clone(), pool.job(2), Arc::clone(&goes_on));
+    let service = std::thread::spawn(move || {
+        block(serves.serve(&local, move |number: u64, _| {
+            tell.send(number).unwrap();
+            let go = Arc::clone(&go);
+            async move {
+                while number > 0 && go.load(SeqCst) == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }))
+    });
+    push(&job, 0..1);
+    assert_eq!(told.recv_timeout(SOON), Ok(0));
+    explained(&job, "it is acknowledged", |state| state.leases == 0 && state.queued == 0);
+    std::thread::sleep(Duration::from_secs(1)); // the server has written that it has handed it out
+    server.kill();
+    std::thread::scope(|scope| {
+        let pushes = scope.spawn(|| block(job.push(&1_u64)).unwrap());
+        std::thread::sleep(Duration::from_millis(200)); // the push waits for the server
+        server.restart();
+        assert_eq!(told.recv_timeout(SOON), Ok(1));
+        // The task runs while its push looks whether the new server process hands it out.
+        pushes.join().unwrap();
+    });
+    goes_on.store(1, SeqCst);
+    explained(&job, "all are acknowledged", |state| state.leases == 0 && state.queued == 0);
+    job.stop();
+    service.join().unwrap().unwrap();
+    assert_eq!(told.try_iter().count(), 0, "the task has run twice");
+}
+
 /// Random faults for `TOLLGATE_SOAK_SECS` seconds, or ten. After each, the limit holds again, and all permits are in use.
 #[test]
 fn soak() {
