@@ -1082,6 +1082,11 @@ pub const FAULTS: &[Fault] = &[
         &["delays::nothing_lost_when_a_jobs_cancel_meets_a_delay"],
     ),
     fault(
+        "delay-dropped-by-no-thread",
+        "a task that is delayed after the workers have ended is not dropped",
+        &[],
+    ),
+    fault(
         "delay-seen-before-its-entry",
         "a task counts as delayed before it is in the timer: a clear, or the time, does not find it",
         &[

@@ -386,6 +386,7 @@ const SEEN: &[(&str, &[&str])] = &[
         "delay-not-noted",
         &["delays::nothing_lost_when_a_jobs_cancel_meets_delays_and_no_time_passes"],
     ),
+    ("delay-dropped-by-no-thread", &["delays::nothing_lost_when_a_delay_begins_as_the_pool_ends"]),
     ("delay-without-look", &["delays::nothing_lost_when_a_jobs_cancel_meets_delays"]),
     ("delay-cancelled-though-taken", &["delays::nothing_lost_when_cancels_meet_the_time"]),
     ("delay-cancelled-in-silence", &["delays::nothing_lost_when_drains_meet_cancels_of_delays"]),
