@@ -45,6 +45,34 @@ fn never_more_tasks_begin_than_the_limit() {
     });
 }
 
+/// The limit is above the number of workers, and still binds, because a task that waits needs no worker. So what the running task
+/// pushes waits in the queue.
+#[test]
+fn a_limit_above_the_workers_binds_beside_a_task_that_waits() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (job, held) = (keeping(&pool, 2), pool.job(0));
+        let awaited = held.spawn(|| ());
+        let waits = job.spawn(move || awaited.join().unwrap());
+        while !matches!(job.explain().first(), Reason::Waiting { .. }) {
+            std::thread::yield_now();
+        }
+        let own = job.clone();
+        let (backlog, pushed) = job
+            .spawn(move || {
+                let pushed = [(); 3].map(|()| own.spawn(|| ()));
+                (own.stats().backlog, pushed)
+            })
+            .join()
+            .unwrap();
+        assert_eq!(backlog, 3);
+        pushed.into_iter().for_each(|task| task.join().unwrap());
+        held.set_limit(1);
+        waits.join().unwrap();
+        job.wait();
+    });
+}
+
 /// The limit is reached: a task that waits counts, and no other one begins in its stead.
 #[test]
 fn a_task_that_waits_is_running() {

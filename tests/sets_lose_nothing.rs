@@ -2,8 +2,10 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 
 use common::event::{Latch, WaitsInDrop};
 use common::{LONG, Tokens, message_of, panic_of, pool, unwind, with_workers, within};
@@ -197,6 +199,57 @@ fn a_task_whose_captures_are_being_dropped_has_no_result_yet() {
             assert!(set.join_next().is_none());
         });
     }
+}
+
+/// The waker has the set polled before the result of the ended task is stored. So this poll finds the task's number, and no result.
+/// The next poll, or the next call that takes a result, finds the same task.
+#[test]
+fn a_poll_before_the_result_is_stored_keeps_the_turn_of_its_task() {
+    #[derive(Default)]
+    struct Polls {
+        set: Mutex<Option<TaskSet<i32>>>,
+        early: AtomicBool,
+    }
+    impl Wake for Polls {
+        fn wake(self: Arc<Self>) {
+            // Another thread polls, because a task must not await itself.
+            thread::scope(|threads| threads.spawn(|| self.poll()).join().unwrap());
+        }
+    }
+    impl Polls {
+        fn poll(&self) {
+            let mut set = self.set.lock().unwrap();
+            let mut context = Context::from_waker(Waker::noop());
+            let polled = set.as_mut().unwrap().poll_join_next_with_id(&mut context);
+            self.early.store(polled.is_pending(), SeqCst);
+        }
+    }
+    within(LONG, || {
+        let pool = pool(1);
+        for blocks in [false, true] {
+            let job = pool.job(0);
+            let mut set = job.set();
+            set.spawn(|| 5);
+            let polls = Arc::new(Polls::default());
+            let waker = Waker::from(polls.clone());
+            let polled = set.poll_join_next_with_id(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            *polls.set.lock().unwrap() = Some(set);
+            job.set_limit(1);
+            job.wait();
+            assert!(polls.early.load(SeqCst), "the result was stored before the wake");
+            let mut set = polls.set.lock().unwrap().take().unwrap();
+            let result = if blocks {
+                set.try_join_next_with_id().map(|(_, result)| result)
+            } else {
+                match set.poll_join_next_with_id(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(next) => next.map(|(_, result)| result),
+                    Poll::Pending => None,
+                }
+            };
+            assert_eq!(result.expect("the result was lost").unwrap(), 5);
+        }
+    });
 }
 
 /// Tasks that have all ended come in the order of their ends, whichever way they are taken.

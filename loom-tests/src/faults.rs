@@ -722,6 +722,16 @@ pub const FAULTS: &[Fault] = &[
         &["spares::join_is_safe_for_a_seat_that_is_left_as_a_spare_comes_idle"],
     ),
     fault(
+        "seat-given-up-for-good",
+        "the thread of a new spare does not start, and its seat is not offered again",
+        &["spares::join_is_safe_for_a_seat_whose_spare_cannot_start"],
+    ),
+    fault(
+        "seat-given-up-in-silence",
+        "a seat is offered again, and a spare that has come idle meanwhile is not woken",
+        &["spares::join_is_safe_for_a_seat_whose_spare_cannot_start"],
+    ),
+    fault(
         "last-seat-left",
         "a thread leaves its seat although all other threads are blocked",
         &["spares::join_is_safe_for_the_last_of_two_that_leave_their_seats"],
@@ -1075,6 +1085,11 @@ pub const FAULTS: &[Fault] = &[
         "delay-without-look",
         "a task is put into the timer while its job is cancelled, and stays there",
         &["delays::nothing_lost_when_a_jobs_cancel_meets_a_delay"],
+    ),
+    fault(
+        "delay-dropped-by-no-thread",
+        "a task that is delayed after the workers have ended is not dropped",
+        &[],
     ),
     fault(
         "delay-seen-before-its-entry",

@@ -123,6 +123,25 @@ fn join_is_safe_for_the_last_of_two_that_leave_their_seats() {
 }
 
 #[test]
+fn join_is_safe_for_a_seat_whose_spare_cannot_start() {
+    // A seat was left. The thread of a new spare for it does not start. A thread whose task has ended takes the seat, whether it
+    // becomes idle before the seat is offered again or after that.
+    check(Bound::None, || {
+        let (stage, spares) = (Stage::new(2), Arc::new(Spares::new(2, 0)));
+        assert!(spares.leave(Some(0)).is_ok());
+        let idle = spare(&spares);
+        match spares.lend_beyond(None) {
+            Some((_, seat)) => spares.give_up(Some(seat)),
+            None => spares.unblock(),
+        }
+        assert_eq!(idle.join().unwrap(), Some(0), "a seat is given up, and no thread takes it");
+        spares.unblock();
+        assert!(spares.is_unused());
+        stage.end();
+    });
+}
+
+#[test]
 fn join_is_safe_at_the_end_of_a_scope_on_the_last_thread() {
     // The scope's task and the scope wait on the two threads of the pool. If the scope comes second, its wait is refused. It starts
     // a spare although there may be none, and that spare runs what both wait for.

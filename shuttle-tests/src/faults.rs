@@ -59,6 +59,8 @@ pub const UNSEEN: &[(&str, &str)] = &[
     ("unacquired-scope-end", ORDER),
     ("spare-ends-without-a-look", TIME),
     ("seat-left-in-silence", TORN),
+    ("seat-given-up-for-good", NO_THREAD),
+    ("seat-given-up-in-silence", NO_THREAD),
     ("timer-ends-without-a-look", TIME),
     ("timer-taken-for-served", TIME),
     ("entry-armed-in-silence", TIME),
@@ -110,6 +112,7 @@ pub const UNSEEN: &[(&str, &str)] = &[
 const CELLS: &str = "cells are the allocator's here, and there are no magazines";
 const TIME: &str =
     "a wait with a time-out does not time out in a scenario, and the timer has no thread";
+const NO_THREAD: &str = "in a scenario each thread of a spare worker starts";
 const LISTED: &str = "no scenario lists the jobs of its pool";
 const BEGUN: &str = "a scenario cannot tell whether a worker had begun the task before the call";
 const SAMPLE: &str = "no scenario cancels a pending future of an adaptive job";
@@ -384,6 +387,7 @@ const SEEN: &[(&str, &[&str])] = &[
         "delay-not-noted",
         &["delays::nothing_lost_when_a_jobs_cancel_meets_delays_and_no_time_passes"],
     ),
+    ("delay-dropped-by-no-thread", &["delays::nothing_lost_when_a_delay_begins_as_the_pool_ends"]),
     ("delay-without-look", &["delays::nothing_lost_when_a_jobs_cancel_meets_delays"]),
     ("delay-cancelled-though-taken", &["delays::nothing_lost_when_cancels_meet_the_time"]),
     ("delay-cancelled-in-silence", &["delays::nothing_lost_when_drains_meet_cancels_of_delays"]),

@@ -83,6 +83,23 @@ fn nothing_lost_when_a_jobs_cancel_meets_delays_and_no_time_passes() {
 }
 
 #[test]
+fn nothing_lost_when_a_delay_begins_as_the_pool_ends() {
+    // The job is open when the push begins. By the time the task is delayed, the job may be cancelled, and the workers gone.
+    check(|| {
+        let (pool, clock) = pool_with_clock(1);
+        let job = pool.job(1);
+        let pushes = job.clone();
+        let pusher = thread::spawn(move || pushes.spawn_after(SECOND, || ()).join());
+        job.cancel();
+        drop(job);
+        pool.shutdown_now();
+        drop(pool);
+        assert!(matches!(pusher.join().unwrap(), Err(JoinError::Cancelled)));
+        drop(clock);
+    });
+}
+
+#[test]
 fn nothing_lost_when_drains_meet_delays() {
     check(|| {
         let (pool, clock) = pool_with_clock(2);

@@ -152,7 +152,12 @@ impl Spares {
         let mut state = self.lock();
         state.threads -= 1;
         state.blocked -= 1;
-        state.offered.extend(left);
+        if let Some(seat) = left {
+            state.offered.push_back(seat);
+            // A thread might have become an idle spare worker while the seat was not offered. This call wakes that spare
+            // worker.
+            self.changed.notify_one();
+        }
     }
 
     /// Counts the caller as blocked, and offers the caller's seat, if it has one, to the next thread that needs a seat

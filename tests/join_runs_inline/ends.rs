@@ -3,9 +3,12 @@
 use crate::common::event::{Gauge, Latch, stay};
 use crate::common::{LONG, SECOND, capture, message_of, panic_of, pool_with_clock, unwind, within};
 use crate::{here, inside, runs_inline, two_jobs, with_two_jobs};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
-use tollgate::{JoinError, TaskHandle};
+use tollgate::{JoinError, Rate, TaskHandle};
 
 /// A place in which one task leaves the handle of another.
 type Place<T> = Arc<Mutex<Option<TaskHandle<T>>>>;
@@ -149,4 +152,46 @@ fn a_shutdown_lets_both_end() {
             assert_eq!(inner.stats().completed + inner.stats().cancelled, 2);
         });
     }
+}
+
+/// While the joined task runs, its host gets a gap, and another task of the host ends. So the host is held off, and no worker takes
+/// the empty cell of the joined task out of the host's queue.
+#[test]
+fn a_wait_is_woken_by_a_task_that_ends_inline_below_a_job_that_is_held_off() {
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(1);
+        let host = pool.job(2);
+        let (outer, inner, other) = (host.job(1), host.job(2), host.job(1));
+        let other = other.try_acquire().unwrap();
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let (there, stays) = (inner.clone(), stay(&gauge, &latch));
+        // The host is full, so the joined task waits in the queue of the host.
+        let task = outer.spawn(move || {
+            let joined = there.spawn(|| {
+                stays();
+                here()
+            });
+            joined.join().unwrap() == here()
+        });
+        gauge.until_running(1);
+        let mut idle = pin!(inner.idle());
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        assert!(idle.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        host.set_rate(Rate::gap_after_end(SECOND));
+        drop(other);
+        latch.open();
+        assert!(task.join().unwrap(), "the task has not run inline");
+        assert_ne!(count.0.load(SeqCst), 0, "the wait was not woken");
+        inner.wait();
+        clock.advance(SECOND);
+        host.wait();
+    });
 }

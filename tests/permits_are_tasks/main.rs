@@ -105,6 +105,29 @@ fn the_limit_holds_for_tasks_and_permits_together() {
     });
 }
 
+/// The limit is above the number of workers, and still binds, because a permit needs no worker. So what the running task pushes waits
+/// in the queue.
+#[test]
+fn a_limit_above_the_workers_binds_beside_a_permit() {
+    within(LONG, || {
+        let pool = pool(1);
+        let job = pool.job(2);
+        let permit = job.try_acquire().unwrap();
+        let own = job.clone();
+        let (backlog, pushed) = job
+            .spawn(move || {
+                let pushed = [(); 3].map(|()| own.spawn(|| ()));
+                (own.stats().backlog, pushed)
+            })
+            .join()
+            .unwrap();
+        assert_eq!(backlog, 3);
+        pushed.into_iter().for_each(|task| task.join().unwrap());
+        drop(permit);
+        job.wait();
+    });
+}
+
 /// In the order: held, a task, a waiter, a task, a waiter.
 #[test]
 fn tasks_and_waiters_are_admitted_in_one_order() {

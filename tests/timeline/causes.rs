@@ -3,11 +3,11 @@
 use std::thread;
 
 use crate::common::event::{Gauge, Latch, stay};
-use crate::common::{LONG, pool, until_parked, unwind, within};
+use crate::common::{LONG, SECOND, pool, pool_with_clock, until_parked, unwind, within};
 use crate::{check, read};
 #[cfg(feature = "futures")]
 use tollgate::Reason;
-use tollgate::Retry;
+use tollgate::{Job, Rate, Retry};
 
 /// The joining task has released a permit before the join. That is no reason for the start of the task that runs inline under the
 /// permit of the joining task.
@@ -225,5 +225,38 @@ fn a_task_that_is_handed_over_to_a_paused_job_says_so() {
         let trace = read(&pool);
         let why = "job \"search\" was paused, until job \"search\" had a limit of 1 or was resumed";
         assert_eq!(trace.slice("job \"search\"", 2, "queued").says("why"), why);
+    });
+}
+
+/// A thread ends the hold-off of a job, or changes its limit, or resumes it. Then the thread removes the rate of another job. The
+/// timeline does not show such a removal, so it knows no cause of the starts that the removal allows.
+#[test]
+fn a_change_of_one_job_is_no_cause_in_another_job() {
+    within(LONG, || {
+        let (pool, clock) = pool_with_clock(1);
+        let changes: [&dyn Fn(&Job); 3] = [
+            &|job| {
+                job.hold_off(SECOND);
+                clock.advance(SECOND);
+            },
+            &|job| job.set_limit(1),
+            &|job| {
+                job.pause();
+                job.resume();
+            },
+        ];
+        for change in changes {
+            pool.timeline().start();
+            let slow = pool.job_builder().name("slow").rate(Rate::every(LONG)).build();
+            slow.spawn(|| ()).join().unwrap();
+            let task = slow.spawn(|| ());
+            change(&pool.job_builder().name("other").build());
+            slow.set_rates(&[]);
+            task.join().unwrap();
+            slow.wait();
+            let trace = read(&pool);
+            let said = trace.slice("job \"slow\"", 2, "queued").says("why").to_owned();
+            assert_eq!(said, "job \"slow\" was held off, or its rate allowed no start");
+        }
     });
 }
