@@ -3,7 +3,10 @@
 mod common;
 
 use common::event::{Gauge, Latch, stay};
-use common::{LONG, SECOND, message_of, panic_of, pool, pool_with_clock, within, workers_pass};
+use common::{
+    LONG, SECOND, backlog_of_three_pushed_inside, message_of, panic_of, pool, pool_with_clock,
+    within, workers_pass,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -57,16 +60,7 @@ fn a_limit_above_the_workers_binds_beside_a_task_that_waits() {
         while !matches!(job.explain().first(), Reason::Waiting { .. }) {
             std::thread::yield_now();
         }
-        let own = job.clone();
-        let (backlog, pushed) = job
-            .spawn(move || {
-                let pushed = [(); 3].map(|()| own.spawn(|| ()));
-                (own.stats().backlog, pushed)
-            })
-            .join()
-            .unwrap();
-        assert_eq!(backlog, 3);
-        pushed.into_iter().for_each(|task| task.join().unwrap());
+        assert_eq!(backlog_of_three_pushed_inside(&job), 3);
         held.set_limit(1);
         waits.join().unwrap();
         job.wait();

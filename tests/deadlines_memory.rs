@@ -1,39 +1,17 @@
 //! A task with a deadline that has ended leaves nothing in the timer, however it has ended; alone in its process, whose
 //! allocations are counted.
 
+#[path = "common/allocated.rs"]
+mod allocated;
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use allocated::allocated;
 use common::{LONG, pool_with_clock, within};
 use tollgate::{JoinError, Pool, TaskHandle};
 
-/// Counts the bytes that are allocated.
-struct Counting;
-
-static BYTES: AtomicIsize = AtomicIsize::new(0);
-
-// SAFETY: all calls go on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size() as isize, Relaxed);
-        // SAFETY: by this function's contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size() as isize, Relaxed);
-        // SAFETY: by this function's contract.
-        unsafe { System.dealloc(memory, layout) };
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// A deadline that does not come during the test.
+/// The time after which each task expires. The clock is moved by hand, and stands still, so no task expires.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// How many tasks end in one round.
@@ -90,9 +68,9 @@ fn tasks_that_end_before_their_deadlines_leave_nothing_in_the_timer() {
         for way in [run, run_inline, cancel_the_job, cancel_by_handle] {
             let (pool, _clock) = pool_with_clock(1);
             (0..ROUNDS / 4).for_each(|_| way(&pool));
-            let before = BYTES.load(Relaxed);
+            let before = allocated();
             (0..ROUNDS).for_each(|_| way(&pool));
-            let kept = BYTES.load(Relaxed) - before;
+            let kept = allocated() - before;
             eprintln!("{kept} bytes more");
             assert!(kept < (TASKS * ROUNDS * 25) as isize, "{kept} bytes are kept");
         }

@@ -109,7 +109,8 @@ fn settled_waits_through_a_timeout_without_an_end() {
     within(LONG, || {
         let pool = pool(2);
         let (job, waiting) = (pool.job(1), pool.job(1));
-        // A wait without time gives its permit back, too, so one round could miss that the wait ends at once.
+        // A wait that ends at once releases its permit for a moment, too. So `settle` can return before such a wait has ended, and one
+        // round could miss the mistake.
         for _ in 0..10 {
             let (latch, (tell, began)) = (Latch::new(), mpsc::channel());
             let (stays, both) = (latch.opening(), (job.clone(), tell.clone()));

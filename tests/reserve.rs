@@ -6,35 +6,20 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
+use common::event::Wakes;
 use common::{LONG, Tokens, pool, with_workers, within};
 use futures::executor::block_on;
 use tollgate::{Closed, Job, Reserve, ReservedSlot};
 
-/// A waker that counts its calls.
-#[derive(Default)]
-struct Calls(AtomicUsize);
-
-impl Wake for Calls {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-impl Calls {
-    fn seen(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
-
-fn poll(reserve: &mut Reserve<'_>, calls: &Arc<Calls>) -> Poll<Result<ReservedSlot, Closed>> {
+fn poll(reserve: &mut Reserve<'_>, calls: &Arc<Wakes>) -> Poll<Result<ReservedSlot, Closed>> {
     let waker = Waker::from(calls.clone());
     Pin::new(reserve).poll(&mut Context::from_waker(&waker))
 }
 
 /// Waits for a slot of a job whose only slot is taken.
-fn waiting(job: &Job) -> (Reserve<'_>, Arc<Calls>) {
+fn waiting(job: &Job) -> (Reserve<'_>, Arc<Wakes>) {
     let (mut reserve, calls) = (job.reserve(), Arc::default());
     assert!(poll(&mut reserve, &calls).is_pending());
     (reserve, calls)
@@ -90,11 +75,11 @@ fn futures_that_wait_are_woken_in_order_one_by_one() {
         let (mut second, second_calls) = waiting(&job);
         let (mut third, third_calls) = waiting(&job);
         drop(first);
-        assert_eq!((second_calls.seen(), third_calls.seen()), (1, 0));
+        assert_eq!((second_calls.woken(), third_calls.woken()), (1, 0));
         let Poll::Ready(Ok(slot)) = poll(&mut second, &second_calls) else { panic!("no slot") };
         assert!(poll(&mut third, &third_calls).is_pending());
         drop(slot);
-        assert_eq!((second_calls.seen(), third_calls.seen()), (1, 1));
+        assert_eq!((second_calls.woken(), third_calls.woken()), (1, 1));
         assert!(matches!(poll(&mut third, &third_calls), Poll::Ready(Ok(_))));
     });
 }
@@ -108,18 +93,18 @@ fn a_dropped_wait_passes_its_wake_up_on() {
         let (second, second_calls) = waiting(&job);
         let (mut third, third_calls) = waiting(&job);
         drop(slot);
-        assert_eq!((second_calls.seen(), third_calls.seen()), (1, 0));
+        assert_eq!((second_calls.woken(), third_calls.woken()), (1, 0));
         drop(second);
-        assert_eq!(third_calls.seen(), 1);
+        assert_eq!(third_calls.woken(), 1);
         assert!(matches!(poll(&mut third, &third_calls), Poll::Ready(Ok(_))));
         // A future that was not woken passes nothing on.
         let held = block_on(job.reserve()).unwrap();
         let (fourth, _) = waiting(&job);
         let (_fifth, fifth_calls) = waiting(&job);
         drop(fourth);
-        assert_eq!(fifth_calls.seen(), 0);
+        assert_eq!(fifth_calls.woken(), 0);
         drop(held);
-        assert_eq!(fifth_calls.seen(), 1);
+        assert_eq!(fifth_calls.woken(), 1);
     });
 }
 
@@ -164,7 +149,7 @@ fn a_close_ends_the_wait() {
                 1 => job.cancel(),
                 _ => drop(pool.take()),
             }
-            assert!(calls.seen() > 0, "way {how}");
+            assert!(calls.woken() > 0, "way {how}");
             assert!(matches!(poll(&mut reserve, &calls), Poll::Ready(Err(Closed))));
             assert!(matches!(block_on(job.reserve()), Err(Closed)));
             let task = block_on(job.spawn_async(|| unreachable!()));

@@ -1,4 +1,5 @@
-//! serial_in_order: if the limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes.
+//! serial_in_order: if the limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes, but for tasks that
+//! a task of the same job joins.
 
 mod common;
 
@@ -251,7 +252,8 @@ fn after_a_task_that_waits_for_another_job() {
     });
 }
 
-/// The next task passes the gate of its job and waits at the parent, whose permit the joined task uses.
+/// While the first task waits inside, the second task passes the gate of their job. Then it waits for the permit of the parent, which
+/// the joined task uses.
 #[test]
 fn after_a_task_that_waits_for_the_parent_or_a_sibling() {
     with_workers(|pool, _| {

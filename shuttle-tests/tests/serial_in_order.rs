@@ -1,4 +1,5 @@
-//! If the limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes.
+//! If the limit is 1 throughout, workers start the tasks of one pusher in the order of its pushes, but for tasks that a task of the
+//! same job joins.
 
 #![cfg(tollgate_shuttle)]
 

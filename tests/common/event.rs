@@ -1,8 +1,26 @@
 //! Events that tests order by: a latch that opens once, and a gauge of how many tasks run.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::Wake;
 use std::thread;
+
+/// A waker that counts its wake-ups.
+#[derive(Default)]
+pub struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+impl Wakes {
+    pub fn woken(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
 
 /// Opens once, for all who wait. Dropping it opens it too, so that a failed assertion leaves no task blocked behind it:
 /// make it after the pool, and it goes before the pool.

@@ -230,3 +230,15 @@ impl Drop for Token {
         self.owner.dropped.fetch_add(1, SeqCst);
     }
 }
+
+/// Pushes three tasks from inside a task of the job, and runs them. Returns how many of them waited in the job's queue.
+pub fn backlog_of_three_pushed_inside(job: &Job) -> u64 {
+    let own = job.clone();
+    let pushes = job.spawn(move || {
+        let pushed = [(); 3].map(|()| own.spawn(|| ()));
+        (own.stats().backlog as u64, pushed)
+    });
+    let (backlog, pushed) = pushes.join().unwrap();
+    pushed.into_iter().for_each(|task| task.join().unwrap());
+    backlog
+}

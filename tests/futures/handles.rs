@@ -2,14 +2,13 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Waker};
 use std::thread;
 
 use futures::executor::block_on;
 use futures::future::{join, join_all};
 
-use crate::Count;
+use crate::common::event::Wakes;
 use crate::common::{LONG, panic_of, pool, with_workers, within};
 
 #[test]
@@ -31,17 +30,17 @@ fn the_waker_of_the_last_poll_is_woken_once() {
         let pool = pool(1);
         let job = pool.job(0);
         let mut task = job.spawn(|| 5);
-        let counts = [Arc::new(Count::default()), Arc::new(Count::default())];
+        let counts = [Arc::new(Wakes::default()), Arc::new(Wakes::default())];
         for count in [&counts[0], &counts[1], &counts[1]] {
             let waker = Waker::from(count.clone());
             assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());
         }
         job.set_limit(1);
         job.wait();
-        while counts[1].0.load(SeqCst) == 0 {
+        while counts[1].woken() == 0 {
             thread::yield_now();
         }
-        assert_eq!(counts.map(|count| count.0.load(SeqCst)), [0, 1]);
+        assert_eq!(counts.map(|count| count.woken()), [0, 1]);
         assert_eq!(block_on(&mut task).unwrap(), 5);
     });
 }
@@ -51,7 +50,7 @@ fn a_wait_that_is_given_up_loses_nothing() {
     with_workers(|pool, _| {
         let job = pool.job(0);
         let mut task = job.spawn(|| 6);
-        let woken = Waker::from(Arc::new(Count::default()));
+        let woken = Waker::from(Arc::new(Wakes::default()));
         {
             let wait = pin!(&mut task);
             assert!(wait.poll(&mut Context::from_waker(&woken)).is_pending());
@@ -66,7 +65,7 @@ fn a_handle_that_was_polled_gives_its_waker_back_when_dropped() {
     within(LONG, || {
         let pool = pool(1);
         let job = pool.job(0);
-        let count = Arc::new(Count::default());
+        let count = Arc::new(Wakes::default());
         let mut task = job.spawn(|| ());
         let waker = Waker::from(count.clone());
         assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
@@ -12,8 +11,7 @@ use futures::channel::oneshot;
 use futures::executor::block_on;
 use tollgate::{Job, JoinError, Retry, TaskHandle};
 
-use crate::Count;
-use crate::common::event::{Gauge, Latch, stay};
+use crate::common::event::{Gauge, Latch, Wakes, stay};
 use crate::common::{LONG, pool, with_workers, within};
 
 #[test]
@@ -27,7 +25,7 @@ fn idle_waits_for_the_job_and_all_below() {
             child.execute(stay(&gauge, &latch));
         }
         let mut idle = pin!(parent.idle());
-        let waker = Waker::from(Arc::new(Count::default()));
+        let waker = Waker::from(Arc::new(Wakes::default()));
         assert!(idle.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         latch.open();
         block_on(idle);
@@ -61,11 +59,11 @@ fn idle_is_woken_when_a_handle_cancels_the_last_task_of_a_held_job() {
             for push in pushes {
                 let cancel = push(&job);
                 let mut idle = pin!(job.idle());
-                let count = Arc::new(Count::default());
+                let count = Arc::new(Wakes::default());
                 let waker = Waker::from(count.clone());
                 assert!(idle.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
                 cancel();
-                assert_ne!(count.0.load(SeqCst), 0, "the wait was not woken");
+                assert_ne!(count.woken(), 0, "the wait was not woken");
                 block_on(idle);
             }
         }
@@ -109,7 +107,7 @@ fn settled_tells_when_the_excess_has_ended() {
         gauge.until_running(4);
         job.set_limit(2);
         let mut settled = pin!(job.settled());
-        let waker = Waker::from(Arc::new(Count::default()));
+        let waker = Waker::from(Arc::new(Wakes::default()));
         let mut cx = Context::from_waker(&waker);
         assert!(settled.as_mut().poll(&mut cx).is_pending());
         latches[0].open();

@@ -16,9 +16,7 @@ mod streams;
 mod waking;
 
 use std::future::{Future, pending, poll_fn};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Poll, Wake};
+use std::task::Poll;
 
 use futures::channel::oneshot;
 use tollgate::{Job, TaskHandle};
@@ -69,16 +67,6 @@ fn never_end(
         let _token = token;
         let _running = gauge.enter();
         pending().await
-    }
-}
-
-/// Counts how often it was woken.
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
     }
 }
 

@@ -14,8 +14,9 @@ use futures::executor::block_on;
 use futures::stream::StreamExt;
 use tollgate::JoinError;
 
+use crate::common::event::Wakes;
 use crate::common::{Tokens, pool, with_workers};
-use crate::{Count, yield_once};
+use crate::yield_once;
 
 #[test]
 fn results_come_in_order_and_as_completed() {
@@ -87,7 +88,7 @@ fn dropping_the_stream_cancels_the_rest() {
                 pending::<()>().await;
             }
         });
-        let waker = Waker::from(Arc::new(Count::default()));
+        let waker = Waker::from(Arc::new(Wakes::default()));
         assert!(results.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
         drop(results);
         job.wait();
@@ -121,7 +122,7 @@ fn no_more_is_pulled_than_the_least_limit_above_allows() {
             (pool.job(3).job(9), 3),
             (pool.job(usize::MAX).job(usize::MAX), 1_024),
         ] {
-            let (pulled, waker) = (AtomicUsize::new(0), Waker::from(Arc::new(Count::default())));
+            let (pulled, waker) = (AtomicUsize::new(0), Waker::from(Arc::new(Wakes::default())));
             let mut results = job.map_async(0.., |_| {
                 pulled.fetch_add(1, SeqCst);
                 pending::<()>()
@@ -160,7 +161,7 @@ fn futures_under_way_are_kept_when_the_order_changes() {
                 }
             });
             let mut open = |i: usize| go[i].take().unwrap().send(()).unwrap();
-            let waker = Waker::from(Arc::new(Count::default()));
+            let waker = Waker::from(Arc::new(Wakes::default()));
             assert!(results.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
             if ended {
                 open(1);
@@ -189,13 +190,13 @@ fn futures_under_way_are_kept_when_the_order_changes() {
 #[test]
 fn the_last_poller_of_a_stream_is_woken() {
     fn check(mut results: impl Stream<Item = Result<(), JoinError>> + Unpin, open: impl FnOnce()) {
-        let counts = [(); 2].map(|()| Arc::new(Count::default()));
+        let counts = [(); 2].map(|()| Arc::new(Wakes::default()));
         for count in &counts {
             let waker = Waker::from(count.clone());
             assert!(results.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
         }
         open();
-        let woken = || counts.each_ref().map(|count| count.0.load(SeqCst));
+        let woken = || counts.each_ref().map(|count| count.woken());
         while woken() == [0, 0] {
             thread::yield_now();
         }

@@ -9,9 +9,9 @@ use std::thread;
 
 use tollgate::JoinError;
 
-use crate::common::event::{Gauge, Latch, stay};
+use crate::common::event::{Gauge, Latch, Wakes, stay};
 use crate::common::{LONG, pool, with_workers, within};
-use crate::{Count, join_all_now, yield_once};
+use crate::{join_all_now, yield_once};
 use futures::executor::block_on;
 
 #[test]
@@ -151,29 +151,29 @@ fn those_who_wake_each_other_keep_nobody_from_a_turn() {
 /// was dropped before.
 fn wakes_its_last_waker<F: Future>(future: F, event: impl FnOnce()) -> F::Output {
     let mut future = pin!(future);
-    let [first, second] = [(); 2].map(|()| Arc::new(Count::default()));
+    let [first, second] = [(); 2].map(|()| Arc::new(Wakes::default()));
     for count in [&first, &second] {
         let waker = Waker::from(count.clone());
         assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     }
     assert_eq!(Arc::strong_count(&first), 1, "the first waker was kept");
     event();
-    while second.0.load(SeqCst) == 0 {
+    while second.woken() == 0 {
         thread::yield_now();
     }
-    assert_eq!(first.0.load(SeqCst), 0, "the first waker was woken");
+    assert_eq!(first.woken(), 0, "the first waker was woken");
     block_on(future)
 }
 
 /// Polls a future once, and drops it. Its waker must go with it.
 fn drops_its_waker(future: impl Future) {
-    let count = Arc::new(Count::default());
+    let count = Arc::new(Wakes::default());
     {
         let mut future = pin!(future);
         let waker = Waker::from(count.clone());
         assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     }
-    assert_eq!((Arc::strong_count(&count), count.0.load(SeqCst)), (1, 0), "the waker was kept");
+    assert_eq!((Arc::strong_count(&count), count.woken()), (1, 0), "the waker was kept");
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! How the two tasks end: by a panic, a cancel, a deadline, a circle of joins, and a shutdown.
 
-use crate::common::event::{Gauge, Latch, stay};
+use crate::common::event::{Gauge, Latch, Wakes, stay};
 use crate::common::{LONG, SECOND, capture, message_of, panic_of, pool_with_clock, unwind, within};
 use crate::{here, inside, runs_inline, two_jobs, with_two_jobs};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::thread;
 use tollgate::{JoinError, Rate, TaskHandle};
 
@@ -158,13 +157,6 @@ fn a_shutdown_lets_both_end() {
 /// the empty cell of the joined task out of the host's queue.
 #[test]
 fn a_wait_is_woken_by_a_task_that_ends_inline_below_a_job_that_is_held_off() {
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
     within(LONG, || {
         let (pool, clock) = pool_with_clock(1);
         let host = pool.job(2);
@@ -182,14 +174,14 @@ fn a_wait_is_woken_by_a_task_that_ends_inline_below_a_job_that_is_held_off() {
         });
         gauge.until_running(1);
         let mut idle = pin!(inner.idle());
-        let count = Arc::new(Count::default());
+        let count = Arc::new(Wakes::default());
         let waker = Waker::from(count.clone());
         assert!(idle.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         host.set_rate(Rate::gap_after_end(SECOND));
         drop(other);
         latch.open();
         assert!(task.join().unwrap(), "the task has not run inline");
-        assert_ne!(count.0.load(SeqCst), 0, "the wait was not woken");
+        assert_ne!(count.woken(), 0, "the wait was not woken");
         inner.wait();
         clock.advance(SECOND);
         host.wait();

@@ -1,6 +1,7 @@
 //! Permits acquired inside tasks, by wakers of all kinds, and on tokio.
 
 use super::*;
+use std::task::Wake;
 
 #[test]
 fn a_task_acquires_a_permit_of_another_job_without_its_own() {

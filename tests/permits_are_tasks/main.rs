@@ -9,39 +9,23 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use tollgate::{Acquire, Closed, Job, Permit, TryAcquireError};
 
-use common::event::{Gauge, Latch, stay};
-use common::{LONG, panic_of, pool, with_workers, within};
-
-/// Counts its wake-ups.
-#[derive(Default)]
-struct Counting(AtomicUsize);
-
-impl Wake for Counting {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-impl Counting {
-    fn woken(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
+use common::event::{Gauge, Latch, Wakes, stay};
+use common::{LONG, backlog_of_three_pushed_inside, panic_of, pool, with_workers, within};
 
 fn poll(acquire: &mut Acquire<'_>, waker: &Waker) -> Poll<Result<Permit, Closed>> {
     pin!(acquire).poll(&mut Context::from_waker(waker))
 }
 
 /// A waiter in the job's queue, and what counts its wake-ups.
-fn queued(job: &Job) -> (Acquire<'_>, Arc<Counting>) {
-    let counting = Arc::new(Counting::default());
+fn queued(job: &Job) -> (Acquire<'_>, Arc<Wakes>) {
+    let counting = Arc::new(Wakes::default());
     let mut acquire = job.acquire();
     assert!(poll(&mut acquire, &Waker::from(counting.clone())).is_pending(), "a permit was free");
     (acquire, counting)
@@ -113,16 +97,7 @@ fn a_limit_above_the_workers_binds_beside_a_permit() {
         let pool = pool(1);
         let job = pool.job(2);
         let permit = job.try_acquire().unwrap();
-        let own = job.clone();
-        let (backlog, pushed) = job
-            .spawn(move || {
-                let pushed = [(); 3].map(|()| own.spawn(|| ()));
-                (own.stats().backlog, pushed)
-            })
-            .join()
-            .unwrap();
-        assert_eq!(backlog, 3);
-        pushed.into_iter().for_each(|task| task.join().unwrap());
+        assert_eq!(backlog_of_three_pushed_inside(&job), 3);
         drop(permit);
         job.wait();
     });

@@ -96,11 +96,11 @@ fn a_held_job_without_a_handle_keeps_what_its_running_task_pushes_until_a_drain(
 mod of_futures {
     use std::future::{Future, poll_fn};
     use std::pin::pin;
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::{Arc, Mutex, mpsc};
-    use std::task::{Context, Poll, Wake, Waker};
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::common::event::Wakes;
     use tollgate::{Priority, Reason};
 
     #[test]
@@ -192,16 +192,6 @@ mod of_futures {
         }
     }
 
-    /// A waker that counts its calls.
-    #[derive(Default)]
-    struct Calls(AtomicUsize);
-
-    impl Wake for Calls {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-
     /// No task ends meanwhile.
     #[test]
     fn a_change_of_the_job_ends_a_wait_until_it_has_settled() {
@@ -211,7 +201,7 @@ mod of_futures {
             (Job::pause, Job::resume),
             (|job| job.set_limit(0), |job| job.set_limit(usize::MAX)),
         ];
-        let (pool, calls) = (pool(1), Arc::new(Calls::default()));
+        let (pool, calls) = (pool(1), Arc::new(Wakes::default()));
         let job = pool.job(2);
         let _held = [job.try_acquire().unwrap(), job.try_acquire().unwrap()];
         for (number, (hold, let_go)) in changes.into_iter().enumerate() {
@@ -219,9 +209,9 @@ mod of_futures {
             let mut settled = pin!(job.settled());
             let waker = Waker::from(calls.clone());
             assert!(settled.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-            assert_eq!(calls.0.load(SeqCst), number);
+            assert_eq!(calls.woken(), number);
             let_go(&job);
-            assert_eq!(calls.0.load(SeqCst), number + 1);
+            assert_eq!(calls.woken(), number + 1);
         }
     }
 }

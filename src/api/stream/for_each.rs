@@ -22,12 +22,12 @@ impl Job {
     /// as a task in [`stats`](Self::stats). If the limit is 1 throughout and no call of `f` waits inside, as in a join, the order
     /// of the calls is the order of the input.
     ///
-    /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, a task pulls several
-    /// items at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
+    /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, a task pulls several items
+    /// at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
     /// [`size_hint`](Iterator::size_hint) promises, by its lower bound. So items that take long are pulled one at a time. So are
-    /// the items of a channel, because the lower bound of its `size_hint` is 0. If items are slower than expected, the task gives back those that
-    /// it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of
-    /// this job, or the turn of another job, must wait for the end of a block.
+    /// the items of a channel, because the lower bound of its `size_hint` is 0. If items are slower than expected, the task gives
+    /// back those that it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of
+    /// 256. A pause of this job, or the turn of another job, must wait for the end of a block.
     ///
     /// A call of `f` must not wait for the call with a later item, because one task can have pulled both items. Such a wait is
     /// allowed if the lower bound of the input's `size_hint` is 0, as that of [`std::iter::from_fn`] is.
