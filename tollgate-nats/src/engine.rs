@@ -144,10 +144,12 @@ impl Engine {
         format!("tollgate.job.{}.aside", self.name)
     }
 
+    /// The subject of the messages that only use up numbers of the stream (`js-7`). The consumer does not hand them out.
     pub(crate) fn filler_subject(&self) -> String {
         format!("tollgate.job.{}.filler", self.name)
     }
 
+    /// Returns the name of the server process whose numbers have been checked (`js-7`), to read it or to replace it.
     pub(crate) fn checked_server(&self) -> MutexGuard<'_, String> {
         self.checked_server.lock().unwrap_or_else(PoisonError::into_inner)
     }

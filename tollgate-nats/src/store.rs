@@ -44,7 +44,8 @@ impl Engine {
         let number = self.store_once(&subject, &headers, &payload).await?;
         let Some(handed_out) = self.passes_over(number).await? else { return Ok(()) };
         self.skip_numbers(handed_out).await?;
-        // With its id, the server would take the copy for the same message. The copy's id is as long, so the message is not larger.
+        // With the same id, the server would take the copy for the same message. Each id has a `-`, and the id of the copy is as long,
+        // so the copy is no larger.
         headers.insert(ID, id.replacen('-', "+", 1));
         self.store_once(&subject, &headers, &payload).await?;
         // A message that stays is never handed out. It only takes room.
@@ -97,14 +98,8 @@ impl Engine {
                     return Ok(None);
                 }
                 Ok(handed_out) => return Ok(handed_out),
-                Err(Trouble::Api { code: 404, .. }) => return Err(FleetError::Gone),
-                Err(trouble) if attempt >= PUSH_ATTEMPTS => {
-                    return Err(match trouble {
-                        Trouble::Unreachable(error) => FleetError::Unreachable(error),
-                        Trouble::Api { words, .. } => FleetError::Unreachable(words.into()),
-                        Trouble::NoResponders => FleetError::Unreachable("no answer".into()),
-                    });
-                }
+                Err(gone @ Trouble::Api { code: 404, .. }) => return Err(gone.into()),
+                Err(trouble) if attempt >= PUSH_ATTEMPTS => return Err(trouble.into()),
                 Err(_) => attempt += 1,
             }
             tokio::time::sleep(PAUSE).await;
@@ -119,10 +114,13 @@ impl Engine {
         if number > self.overview().await?.handed_out() {
             return Ok(None);
         }
-        self.free_orphans().await?; // js-6: orphans count as held, and are not stored
-        tokio::time::sleep(PAUSE).await;
-        let (seen, stored) = self.free_orphans().await?;
-        if number > seen.acknowledged() && stored <= seen.held {
+        let (mut seen, mut stored) = self.free_orphans().await?;
+        if stored < seen.held {
+            // The difference was orphans, which are freed now (js-6).
+            tokio::time::sleep(PAUSE).await;
+            (seen, stored) = self.free_orphans().await?;
+        }
+        if number > seen.acknowledged() && stored <= seen.held || !self.is_stored(number).await? {
             return Ok(None);
         }
         // The server removes a message shortly after it has counted the acknowledgement.
@@ -139,6 +137,8 @@ impl Engine {
         filled
     }
 
+    /// Stores fillers until the stream has used the numbers up to `last`. The last filler of each round is confirmed by the server,
+    /// which confirms that it has stored the others, too.
     async fn fill_numbers(&self, last: u64) -> Result<(), Trouble> {
         let (client, subject) = (&self.link.client, self.filler_subject());
         let mut used = 0;
