@@ -67,9 +67,10 @@ pub fn full_fence() {
     #[cfg(tollgate_count)]
     crate::sync::count::count_fence();
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction does not change the word on top of the stack. The compiler assumes that it may touch any memory.
+    // SAFETY: the instruction does not change the word, which is below the top of this thread's stack. The compiler assumes that
+    // it may touch any memory. The word on top would be slower: the function's end often reads that word at once, and waits.
     unsafe {
-        std::arch::asm!("lock or dword ptr [rsp], 0", options(nostack));
+        std::arch::asm!("lock or dword ptr [rsp - 64], 0");
     }
     #[cfg(not(target_arch = "x86_64"))]
     std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
