@@ -56,6 +56,23 @@ impl Job {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        if self.needs_ticket() {
+            return self.spawn_with_ticket(task);
+        }
+        let (cell, handle) = joint(self.0, task);
+        self.push_or_cancel(cell);
+        handle
+    }
+
+    /// Does what [`spawn`](Self::spawn) does in a job whose tasks need tickets. Not inlined, so that the push to another job
+    /// saves fewer registers.
+    #[inline(never)]
+    #[track_caller]
+    fn spawn_with_ticket<F, T>(&self, task: F) -> TaskHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
         self.spawn_with(self.take_ticket(), task)
     }
 
@@ -149,6 +166,20 @@ impl Job {
     #[inline]
     #[track_caller]
     pub fn execute<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        if self.needs_ticket() {
+            return self.execute_with_ticket(task);
+        }
+        self.push_or_cancel(plain(self.0, task));
+    }
+
+    /// Does what [`execute`](Self::execute) does in a job whose tasks need tickets. Not inlined, so that the push to another job
+    /// saves fewer registers.
+    #[inline(never)]
+    #[track_caller]
+    fn execute_with_ticket<F>(&self, task: F)
     where
         F: FnOnce() + Send + 'static,
     {

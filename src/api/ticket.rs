@@ -122,13 +122,18 @@ impl Ticket {
 }
 
 impl Job {
+    /// Returns true if each task of the job needs a ticket.
+    #[inline]
+    pub(crate) fn needs_ticket(&self) -> bool {
+        self.extra().is_some_and(Extra::needs_ticket)
+    }
+
     /// Returns the ticket of one task, or `None` if the task needs no ticket. Blocks as [`take_slot`](Self::take_slot)
     /// does.
     #[inline]
     #[track_caller]
     pub(crate) fn take_ticket(&self) -> Option<Ticket> {
-        let extra = self.extra()?;
-        if !extra.needs_ticket() {
+        if !self.needs_ticket() {
             return None;
         }
         if self.hands_over() {
@@ -142,7 +147,7 @@ impl Job {
     /// Asks for the ticket of one task, and returns the answer. Never blocks.
     #[inline]
     pub(crate) fn try_take_ticket(&self) -> Offered {
-        if !self.extra().is_some_and(Extra::needs_ticket) {
+        if !self.needs_ticket() {
             return Offered::Free;
         }
         if self.hands_over() {
