@@ -103,9 +103,9 @@ impl Adaptive {
 
     /// Sets the least length of an interval. Without this call the least length is 10 ms.
     ///
-    /// An interval also lasts at least as long as the mean time of the tasks of the previous interval. So most tasks that end
-    /// in an interval have run under the limit of that interval. Only the end of a task can end an interval, so a job without
-    /// tasks has no intervals.
+    /// An interval is never shorter than this length, and never shorter than the mean time of the tasks of the previous
+    /// interval. So most tasks that end in an interval have run under the limit of that interval. Only the end of a task can
+    /// end an interval, so a job without tasks has no intervals.
     ///
     /// # Panics
     ///

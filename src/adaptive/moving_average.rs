@@ -6,8 +6,8 @@ use super::{Interval, LimitRule};
 const WEIGHT: f64 = 0.4;
 /// The limit falls if an interval's mean is more than this many standard deviations above the moving average.
 const DEVIATIONS: f64 = 2.5;
-/// If an interval's mean is above the moving average by less than this part of the average, the rule takes both as equal. Such
-/// a small difference can be a rounding error.
+/// An interval's mean counts as equal to the moving average if it exceeds the average by at most this fraction of the average.
+/// So small a difference can be a rounding error.
 const ROUNDING: f64 = 1e-6;
 
 /// The default rule of adaptive limits: it compares the mean time of an interval's tasks with the moving average of such

@@ -13,16 +13,15 @@ const PROBE_EVERY: u32 = 32;
 
 /// A rule that keeps about 3 to 6 tasks waiting in the server that the tasks call.
 ///
-/// The rule knows the mean time of a task in each interval. The least of these means, over the intervals in which no task called
-/// [`overloaded`](crate::overloaded), is taken for the time of a task that finds the server's queue empty. So the number of tasks
-/// in the server's queue is about `limit × (1 − least / mean)`, where `mean` is that of the interval that has just ended. If that
-/// number is below 3, the limit rises by one, provided that as many tasks ran at once as the limit allows. If that number is
-/// above 6, the limit falls by one. If a task called `overloaded`, the limit falls to nine tenths.
+/// In each interval the rule receives the mean time of the interval's tasks. The rule remembers the least mean of the intervals
+/// in which no task called [`overloaded`](crate::overloaded), and assumes that a task takes this time if the server's queue is
+/// empty. So about `limit × (1 − least / mean)` tasks wait in the server's queue, where `mean` is the mean of the interval that
+/// has just ended. If fewer than 3 tasks wait, and as many tasks ran at once as the limit allows, the limit rises by one. If
+/// more than 6 tasks wait, the limit falls by one. If a task called `overloaded`, the limit falls to nine tenths.
 ///
-/// The least mean of all intervals can be too short if the server has become slower for good. So every 32 intervals the rule
-/// measures the least mean anew: it halves the limit for two intervals. In the first one the server's queue becomes empty. The
-/// mean of the second one becomes the least mean. After these two intervals the rule sets the limit to its value before the
-/// halving.
+/// The least mean so far is too short if the server has become slower for good. So every 32 intervals the rule measures the
+/// least mean anew: it halves the limit for two intervals. In the first of the two, the server's queue becomes empty. The mean
+/// of the second becomes the least mean. Then the rule sets the limit to its value before the halving.
 ///
 /// # Examples
 ///
@@ -86,8 +85,8 @@ impl LimitRule for Vegas {
         if interval.overloads > 0 {
             return interval.lowered();
         }
-        // If the interval had another limit than the probe has set, another call has set the job's limit. In this case the
-        // probe ends, and the rule continues from the interval's limit.
+        // If the interval's limit is not the limit that the probe has set, the program has changed the job's limit meanwhile.
+        // In this case the probe ends, and the rule continues from the interval's limit.
         match probe.filter(|probe| probe.halved == interval.limit) {
             Some(probe) if probe.measures => {
                 self.least = Some(mean);

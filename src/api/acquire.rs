@@ -27,7 +27,7 @@ use std::time::Duration;
 /// The right to run one task of a job, held without a task: for work that runs outside of the pool. Dropping the permit gives
 /// it back.
 ///
-/// While a permit is held, it counts as a running task of its job and of each ancestor, as in
+/// While a permit is held, it counts as a running task of its job and of each ancestor, for example in
 /// [`JobStats::running`](crate::JobStats::running). [`Job::wait`], [`Job::settled`] and a [drain](crate::Pool::shutdown) of the
 /// pool wait until the permit is given back. The permit then counts as a completed task.
 ///
@@ -48,7 +48,7 @@ use std::time::Duration;
 /// ```
 #[must_use = "a permit that is dropped at once limits nothing"]
 pub struct Permit {
-    /// The record of the permit's job. The permit counts as a busy task, which keeps the record alive.
+    /// The record of the permit's job. The permit owns a busy count, which keeps the record alive.
     job: JobPtr,
     /// The permit's sample, if the limit of the job or of an ancestor is adaptive. `None` after [`Permit::discard_sample`].
     sample: Option<Box<PermitSample>>,
@@ -60,8 +60,8 @@ pub struct Permit {
 #[derive(Clone, Copy)]
 struct PermitSample {
     sample: Sample,
-    /// The time that the user has passed to [`Permit::set_latency`]. `None` before such a call: the sample is then the time for
-    /// which the permit was held.
+    /// The time that the user has passed to [`Permit::set_latency`]. If the field is still `None` when the permit is dropped,
+    /// the sample is the time for which the permit was held.
     took: Option<Duration>,
 }
 
@@ -237,7 +237,8 @@ impl fmt::Debug for Permit {
 pub struct Acquire<'a> {
     job: &'a Job,
     /// The waiter of this future in the job's queue. `None` if the future does not wait. Must be dropped before the field
-    /// `wait`, so that the future counts as waiting until a permit that was granted to the waiter is given back.
+    /// `wait`: if a permit was granted to the waiter, the drop gives the permit back, and the future must count as waiting
+    /// until then.
     waiter: Option<Waiter>,
     wait: Wait,
 }
@@ -375,7 +376,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`Closed`] where the future of [`acquire`](Self::acquire) does.
+    /// Returns [`Closed`] in the cases in which the future of [`acquire`](Self::acquire) returns it.
     ///
     /// # Panics
     ///
@@ -442,8 +443,8 @@ impl Job {
     /// Acquires a permit if one is free and the job is open. Otherwise returns the error and a flight. While the flight exists, no
     /// drain ends, so a caller that will wait keeps the flight until its waiter is in the queue.
     ///
-    /// The call begins a flight before it checks whether the pool drains. So a drain waits for each call that passes this
-    /// check.
+    /// `ask` begins the flight before it checks whether the pool drains. So a drain waits for each call of `ask` that passes
+    /// the check.
     #[inline]
     fn ask(&self) -> Result<Permit, (TryAcquireError, Flight)> {
         let job = self.ptr();
@@ -462,8 +463,8 @@ impl Job {
     /// Acquires a permit if one is free, and returns `Err(Ok(permit))`. Otherwise pushes a waiter into the job's queue, and
     /// returns `Ok(waiter)`. If the job accepts no waiters, returns `Err(Err(Closed))`.
     ///
-    /// The flight of this call lasts until the waiter is in the queue. So a drain waits for the push, which can also admit
-    /// another task from the queue.
+    /// The flight of this call lasts until the push of the waiter has ended. So a drain does not end during the push, which can
+    /// also admit a task from the queue.
     ///
     /// If `counts` is true, a waiter that is dropped or refused counts as a cancelled task.
     pub(super) fn acquire_or_queue(

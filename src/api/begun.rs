@@ -15,13 +15,11 @@ impl JobBuilder {
     ///
     /// # Waits for a kept permit
     ///
-    /// A task can wait for another task that needs the permit that the waiting task keeps. The following rules apply to such
-    /// waits:
+    /// A waiting task may keep a permit that the awaited task needs. The following rules apply to such waits:
     ///
     /// - If a task of the job joins a closure of the same job that has not started, the closure runs inline under the permit of
-    ///   the joining task. The tasks of a `scope` and the items of [`map`](Job::map) run inline in the same way. A closure that
-    ///   runs inline counts as a part of the joining task: the closure runs even if the job is paused, held off or over its
-    ///   limit.
+    ///   the joining task. The tasks of a `scope` and the items of [`map`](Job::map) run inline in the same way. An inline
+    ///   closure counts as a part of the joining task: it runs even if the job is paused, held off or over its limit.
     /// - At a limit of 1, a task of the job must not join a task that needs a second permit of the job: the join panics, and
     ///   the panic names the job. Tasks that need a second permit are: a future; a delayed or retried task; a task of a job
     ///   below; a closure more than 32 inline joins deep; a closure of a job with a [rate](Self::rate), an
@@ -30,12 +28,13 @@ impl JobBuilder {
     /// - At a limit of 1, a wait for a [set](Job::set) panics if all remaining tasks of the set are of the waiting task's job,
     ///   and none of them has begun. At a limit of 1, a wait for a job below panics if that job has a task that has not begun,
     ///   even if that job is cancelled.
-    /// - A closure of another job runs inline in the task that joins it only if the closure needs no permit of this job.
-    /// - If the limit is greater than 1, a task is allowed to wait for a second permit of the job. If all tasks that have begun
-    ///   wait for a second permit, only a higher limit ends their waits.
-    /// - The pool does not detect other waits that might never end. For example, a task joins a task of another job, which
-    ///   joins a task of this job. Tasks of two jobs that keep their permits join one another. A future awaits a task of its
-    ///   own job. A task pauses its job, and then waits until the job is [settled](Job::settled).
+    /// - If a task that keeps a permit of this job joins a closure of another job, the closure runs inline only if it needs no
+    ///   permit of this job.
+    /// - At a limit above 1, a task is allowed to wait for a second permit of the job. If all tasks that have begun do so, only
+    ///   a higher limit ends their waits.
+    /// - The pool does not detect other waits that might never end. Four examples: a task joins a task of another job, and that
+    ///   task joins a task of this job; tasks of two jobs that keep their permits join one another; a future awaits a task of
+    ///   its own job; a task pauses its job, and then waits until the job is [settled](Job::settled).
     ///
     /// # Examples
     ///

@@ -189,20 +189,20 @@ impl JobBuilder {
     /// - [`spawn`](Job::spawn), [`execute`](Job::execute), `spawn_future` and the tasks of a [`scope`](Job::scope) block until
     ///   a slot is free. If the job is closed or cancelled during this wait, or its pool is shut down, the task is cancelled.
     /// - Inside a task of the same pool, `spawn`, `execute`, `spawn_future` and the tasks of a `scope` never block: if no slot
-    ///   is free, these calls exceed the capacity. A wait for a slot might never end, because the calling task may occupy the
-    ///   only worker.
+    ///   is free, these calls exceed the capacity. Inside a task, a wait for a slot might never end, because the task may
+    ///   occupy the only worker.
     /// - [`reserve`](Job::reserve) and [`spawn_async`](Job::spawn_async) wait for a slot without blocking the thread.
     ///
-    /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures
-    /// and releases its slot at once. The task's empty cell stays in the queue until a worker or a later push frees it. The
+    /// If [`TaskHandle::cancel`](crate::TaskHandle::cancel) cancels a task in the queue, the call drops the task's captures and
+    /// releases the task's slot at once. The task's empty cell stays in the queue until a worker or a later push frees it. The
     /// number of empty cells is never much greater than the number of slots or of queued tasks, whichever is greater.
     ///
     /// # A capacity of 0
     ///
     /// In a job with a capacity of 0, no pushed task waits for a permit: a push needs a free permit of the job and of each
-    /// ancestor. No permit is free while one of these jobs is paused, held off or at its limit, while its rate allows no start,
-    /// or while a task or a waiter is in its queue. From the push until its end the task counts as
-    /// [`running`](crate::JobStats::running). The task waits only for a worker.
+    /// ancestor. A job has no free permit while it is paused, held off or at its limit, while its rate allows no start, or
+    /// while a task or a waiter is in its queue. From the push until its end the task counts as
+    /// [`running`](crate::JobStats::running), although it may first wait for a worker.
     ///
     /// - If no permit is free, `try_spawn` and `try_execute` return `Full`. `spawn` and the other calls that block wait in the
     ///   queue for the permits, as [`acquire`](Job::acquire) does. [`backlog`](crate::JobStats::backlog) counts each such
@@ -210,12 +210,12 @@ impl JobBuilder {
     /// - A [`ReservedSlot`](crate::ReservedSlot) of a job with a capacity of 0 holds the permits of its task, as a
     ///   [`Permit`](crate::Permit) does. So [`reserve`](Job::reserve) panics where [`acquire`](Job::acquire) panics. The
     ///   reserved slot counts as a start at each [rate](Self::rate).
-    /// - A pushed task that waits for a worker goes back to the front of the queue if its job or an ancestor is paused, is held
-    ///   off or gets a lower limit. The task then gives its permits back. If the job has a rate, the task takes a second token
-    ///   when it starts. If the job is cancelled before the start, the task is dropped.
-    /// - `spawn` and `execute` inside a task of the same pool push the new task without permits: the new task waits in the
-    ///   queue, as in a job without a capacity. A further attempt of a [retried](Job::spawn_retry) task waits in the queue in
-    ///   the same way. [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic in a job with a capacity of 0.
+    /// - A pushed task may wait for a worker, with its permits. If its job or an ancestor is then paused, is held off or gets a
+    ///   lower limit, the task gives its permits back and goes to the front of the queue. If the job has a rate, such a task
+    ///   takes a second token when it starts. If the job is cancelled before the start, the task is dropped.
+    /// - Inside a task of the same pool, `spawn` and `execute` push the new task without permits: the new task waits in the
+    ///   queue, as in a job without a capacity. A further attempt of a [retried](Job::spawn_retry) task also waits in the
+    ///   queue. [`spawn_after`](Job::spawn_after) and [`spawn_at`](Job::spawn_at) panic in a job with a capacity of 0.
     ///
     /// # Examples
     ///
@@ -234,7 +234,7 @@ impl JobBuilder {
     /// # Ok::<(), tollgate::BuildError>(())
     /// ```
     ///
-    /// With a capacity of 0, a task gets its permits at once, or the push is refused:
+    /// With a capacity of 0, `try_spawn` gives the task its permits at once, or refuses the task:
     ///
     /// ```
     /// use tollgate::Rejected;
@@ -269,8 +269,8 @@ impl JobBuilder {
     /// histogram. Items of [`map`](Job::map) and [`for_each`](Job::for_each), permits without a task, and tasks of jobs below
     /// are not measured.
     ///
-    /// The times of a timed job's tasks are read from the pool's [clock](crate::PoolBuilder::clock). A task of such a job takes
-    /// 24 bytes more, and reads the clock three times. Other jobs pay nothing.
+    /// The times of a timed job's tasks are read from the pool's [clock](crate::PoolBuilder::clock). A task of a timed job
+    /// takes 24 bytes more, and reads the clock three times. Jobs that are not timed pay nothing.
     ///
     /// # Examples
     ///
@@ -337,8 +337,8 @@ impl JobBuilder {
     /// the queue, and holds no permit, no worker and no thread. In a job with a rate, a join never runs the joined task inline.
     /// [`Job::set_rates`] changes the rates of a job.
     ///
-    /// A rate counts a task only when the task starts. A task that is cancelled in the queue does not count. But if a handle
-    /// cancels a task that already has its permits, the rate counts that task.
+    /// A rate counts a task at the moment at which the task gets its permits. So a task that is cancelled in the queue does not
+    /// count. A task that its handle cancels between that moment and the start does count.
     ///
     /// A [drain](crate::Pool::shutdown) of the pool waits for tasks that wait for a rate. The memory of a job without a handle
     /// is freed only when the job's rate allows the next start.
@@ -433,7 +433,7 @@ impl JobBuilder {
     pub fn build(self) -> Job {
         let mut capacity = None;
         if let Some(most) = self.capacity {
-            // A closure is avoided here: a panic inside a closure would not report the caller's line.
+            // This call is not inside a closure, because a panic inside a closure would not report the caller's line.
             capacity = Some(Arc::new(Capacity::new(most)));
         }
         let samples =
@@ -460,8 +460,9 @@ impl JobBuilder {
         let extra = extra.map(|extra| extra.with_traced(self.traced));
         let job = children::make(self.pool.0, parent, limit, extra, self.of_key);
         if kept {
-            // This call makes the job count as limited, even if its limit is above the number of workers. A task that waits
-            // keeps its permit but occupies no worker, so more tasks than workers can hold permits.
+            // In a job that keeps its permits, a task that waits holds a permit but occupies no worker. So more tasks than
+            // workers can hold permits. This call makes the job count as limited, even if its limit is above the number of
+            // workers.
             control::expect_futures(job.ptr());
         }
         if !self.rates.is_empty() {

@@ -18,16 +18,16 @@
 //! - `close-1`: the thread sets the flag that closes the job or the pool.
 //! - `close-2`: the thread wakes all pushers that wait under the keys in the pool's list of blocked pushers.
 //!
-//! A pusher that was woken and takes a slot wakes the next pusher if a slot is still free. If no other pusher waits, the woken
-//! pusher clears the *waited* bit. A pusher can be a task of another pool, which must re-acquire its permits after the wait.
-//! Such a task wakes the next pusher, or clears the bit, before it re-acquires its permits.
+//! A pusher that was woken and has taken a slot wakes the next pusher if a further slot is free. If no other pusher waits, the
+//! woken pusher clears the *waited* bit instead. If the woken pusher is a task of another pool, it does so before it
+//! re-acquires its permits, because it may wait for its permits.
 //!
 //! A handle that cancels a queued task releases the task's slot at once, but leaves the task's empty cell in the queue. A
 //! worker frees the empty cell when the cell is first in the queue. A pusher frees all empty cells of the queue if they are at
-//! least as many as the slots, and at least as many as the tasks in the queue. So at most about half of the queue's cells are
-//! empty, or about as many cells as there are slots if that is more.
+//! least as many as the slots, and at least as many as the tasks in the queue. So the number of empty cells is never much
+//! greater than the number of slots or of tasks in the queue, whichever is greater.
 //!
-//! A future that waits for a slot does the same steps as a thread: see module `reserve`.
+//! A future that waits for a slot takes the same steps as a blocked thread (`full-1`, `full-2`): see module `reserve`.
 //!
 //! A pusher that is about to park misses no slot that is released. Either the pusher's check sees the free slot (`full-2`), or
 //! the thread that releases the slot sees the *waited* bit and wakes a pusher (`slot-1`, `slot-2`).
@@ -81,10 +81,10 @@ impl Job {
         }
     }
 
-    /// Frees the empty cells in the job's queue, in one pass over the queue, if a pass is due. A cell in the queue without a slot
-    /// is usually an empty one: the slot of a cancelled task is released at once. A pass is due if the queue has at least as many
-    /// cells without a slot as the capacity has slots, as slots are taken, and as twice the number of such cells that the last
-    /// pass left in the queue.
+    /// Frees the empty cells in the job's queue, in one pass over the queue, if a pass is due. A cell in the queue without a
+    /// slot is usually empty, because a cancelled task releases its slot at once. A pass is due if the number of cells without
+    /// a slot reaches the greatest of three numbers: the slots, the taken slots, and twice the cells without a slot that the
+    /// last pass left in the queue.
     ///
     /// A pass over the queue visits each cell, and frees the empty ones. In a job without children at least half of the visited
     /// cells are empty. So in such a job all passes together visit at most two cells for each push, on average.
@@ -148,8 +148,8 @@ impl Job {
     }
 }
 
-/// One key in the pool's list of blocked pushers. Dropping this value removes the key from the list. The caller must keep the
-/// pool alive while this value exists.
+/// One key in the pool's list of blocked pushers: the key under which a pusher waits in the parking lot. Dropping this value
+/// removes the key from the list. The caller must keep the pool alive while this value exists.
 #[derive(Debug)]
 pub struct BlockedPusher {
     pool: PoolPtr,

@@ -52,9 +52,9 @@ impl Job {
     }
 }
 
-/// Makes a job. Adds a child to the pool's table of children, a job with a limit of 0 to the list of held jobs, and a named
-/// root to the list of named jobs. `extra` is the state of features that most jobs do not use. `of_key` is true if the job is
-/// the job of one key of a keyed job.
+/// Makes a job, and lists it: a child in the pool's table of children, a job with a limit of 0 in the list of held jobs, and a
+/// named root in the list of named jobs. `extra` is the state of features that most jobs do not use. `of_key` is true if the
+/// job is the job of one key of a keyed job.
 #[inline]
 #[track_caller]
 pub fn make(
@@ -70,8 +70,8 @@ pub fn make(
     }
     if let Some(extra) = extra {
         job.set_extra(extra);
-        // The flag `Rated` stands for weights and adaptive limits as well as for rates. It must be set before another thread
-        // can find the job, because a worker checks the flag at the end of each task.
+        // A job that counts weights or has an adaptive limit needs the flag `Rated`, as a job with a rate does. The flag must
+        // be set before another thread can find the job, because a worker checks the flag at the end of each task.
         if job.counts_weights() || adapt::is_adaptive_itself(job) {
             job.permits.set(Flag::Rated);
         }

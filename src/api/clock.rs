@@ -7,7 +7,8 @@
 //!
 //! - `fire-1`: the thread that fires entries counts itself as outstanding, so that a drain does not end meanwhile. If another
 //!   thread checks at that moment whether the drain ends, the firing thread waits until the check is over.
-//! - `fire-2`: the firing thread removes the entry from the timer, and calls the entry's action. An action can inject tasks.
+//! - `fire-2`: the firing thread removes the entry from the timer, and calls the entry's action. An action can put tasks into
+//!   the injector.
 //! - `fire-3`: the firing thread stops counting itself as outstanding. During a drain it then checks whether the drain ends.
 //!
 //! A drain of the pool waits until the timer has no entry on which a task depends. A drain also waits for a thread that fires
@@ -111,10 +112,10 @@ impl PoolPtr {
 
 /// A clock that moves only by [`advance`](Self::advance). For tests of code that waits for times.
 ///
-/// In a pool that was [built with this clock](crate::PoolBuilder::clock), delays, hold-offs, rates and deadlines end only in a
-/// call of `advance`. Such a pool has no thread for its timer. All clones of a clock are the same clock, and one clock can
-/// serve several pools. Waits with a time-out, such as [`Job::wait_timeout`](crate::Job::wait_timeout), still use the real
-/// time.
+/// In a pool that was [built with this clock](crate::PoolBuilder::clock), time passes only in calls of `advance`. Only such a
+/// call ends a delay or a hold-off, lets a deadline come, or frees a token of a rate. Such a pool has no thread for its timer.
+/// All clones of a clock are the same clock, and one clock can serve several pools. Waits with a time-out, such as
+/// [`Job::wait_timeout`](crate::Job::wait_timeout), still use the real time.
 ///
 /// # Examples
 ///
@@ -192,9 +193,9 @@ impl ManualClock {
     /// When `advance` returns, each delayed task whose time has come has been pushed, and each hold-off whose end has come is
     /// over. `advance` does not wait until the tasks run.
     ///
-    /// If another thread begins a delay during `advance`, the delay can count from the time before the move. Even if the end of
-    /// this delay has come already, the delay ends only at the next call of `advance`. The same holds for a hold-off. So a test
-    /// of a [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
+    /// A delay or a hold-off that another thread begins during `advance` can count from the time before the move. Such a delay
+    /// or hold-off then ends only in a later call of `advance`, even if its time has already come. So a test of a
+    /// [retried](crate::Job::spawn_retry) task should move the clock only when the task counts as
     /// [delayed](crate::JobStats::delayed).
     ///
     /// # Panics
@@ -219,7 +220,7 @@ impl ManualClock {
         }
     }
 
-    /// Adds `pool` to the list of this clock's pools, so that later calls of `advance` fire the entries of its timer.
+    /// Adds `pool` to the list of this clock's pools, so that later calls of `advance` fire the entries of the pool's timer.
     pub(crate) fn enter(&self, pool: PoolPtr) {
         pool.own();
         self.pools().push(pool);

@@ -19,8 +19,8 @@ impl Job {
     ///
     /// During the delay the task holds no permit, no worker and no thread: one timer serves the whole pool. When the delay is
     /// over, the task enters the queue behind the tasks that are already in the queue. It then behaves like a
-    /// [spawned](Self::spawn) task. Tasks with the same time enter the queue in the order in which they were pushed. With a
-    /// delay of zero the call does what [`spawn`](Self::spawn) does.
+    /// [spawned](Self::spawn) task. Tasks whose delays end at the same time enter the queue in the order in which they were
+    /// pushed. With a delay of zero the call does what [`spawn`](Self::spawn) does.
     ///
     /// A delayed task counts as a task that has not ended: [`wait`](Self::wait) of its job and a [drain](crate::Pool::shutdown)
     /// of the pool wait for the task, and [`JobStats::delayed`](crate::JobStats::delayed) counts it. The task takes a slot of
@@ -81,8 +81,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// Panics where [`spawn_after`](Self::spawn_after) panics with a delay that is not zero, even if the time `when` has
-    /// already come.
+    /// Panics where [`spawn`](Self::spawn) does, or if the platform cannot start the thread of the pool's timer. Also panics if
+    /// the job has a [`capacity`](crate::JobBuilder::capacity) of 0, even if the time `when` has already come.
     ///
     /// # Examples
     ///
@@ -200,8 +200,8 @@ impl Job {
         }
     }
 
-    /// Makes a task that must start before `deadline`, and pushes the task. If `handed` has the task's permits, pushes them
-    /// together with the task. Returns the task's handle.
+    /// Makes a task that must start before `deadline`, and pushes the task. If `handed` is given, it owns the task's permits,
+    /// and is pushed together with the task. Returns the task's handle.
     #[track_caller]
     fn bounded<F, T>(&self, deadline: Instant, handed: Option<Handed>, task: F) -> TaskHandle<T>
     where

@@ -1,7 +1,7 @@
 //! `Job::explain`: tells why a task does not run now, from the present state of its gates.
 //!
-//! An explanation costs only the thread that calls `explain`, because tasks record nothing for it. The calling thread reads the
-//! words of several jobs one after the other, while the workers go on. So the values that it reads can belong to different
+//! An explanation costs only the thread that calls `explain`, because tasks record nothing for explanations. The calling thread
+//! reads the words of several jobs one after the other, while the workers continue. So these words can belong to different
 //! moments.
 
 mod reason;
@@ -54,11 +54,12 @@ impl Job {
         // The timer is read before the counts. So a task that leaves the timer between the two reads is in the counts.
         let first_delayed = self.ptr().first_delayed();
         let stats = self.stats();
-        // The number of the job's futures that wait without a permit. `stats.ready` includes these futures: it is the job's
-        // busy count without the tasks that hold a permit, and each of these futures has a busy count.
+        // The number of the job's futures that wait without a permit. `stats.ready` includes these futures: it is the number of
+        // busy counts of the job whose tasks hold no permit.
         let futures = futures_without_permit(self.ptr());
         if stats.backlog + stats.ready > futures {
-            // If a task of the job is in the queue of an ancestor, the number of tasks that go before that task. Otherwise 0.
+            // If a task of the job waits in the queue of an ancestor, `ahead` is the number of tasks that go before that task.
+            // Otherwise `ahead` is 0.
             let ahead = place_above(self.ptr()).unwrap_or(0);
             return Explanation::of_job(waiting(self.ptr(), ahead));
         }
@@ -84,8 +85,8 @@ impl Job {
     /// Tells why a task of this job does not run. See [`Reason`] for the answers. If the task has a name, the text of the
     /// answer begins with that name.
     ///
-    /// A [`TaskHandle`] has no such method: a handle does not keep the task's job, so the job may be gone when the task has
-    /// ended. Each push would have to pay for a handle that keeps its job.
+    /// `explain_task` is a method of the job, because a [`TaskHandle`] does not keep the task's job: the job may be gone when
+    /// the task has ended. Each push would have to pay for a handle that keeps the job.
     ///
     /// If the task waits to start, `explain_task` walks through the job's queue up to the task, and through the queues of the
     /// ancestors. While the call walks through a queue, no task leaves that queue. Pushers and workers do not wait for the
@@ -117,7 +118,8 @@ impl Job {
         if stage == Stage::Ended {
             return Explanation::of_task(task, vec![Reason::Ended]);
         }
-        // A task that has not ended keeps its job's record, so equal addresses mean the same job.
+        // `==` compares the addresses of records. A task that has not ended keeps its job's record, so equal addresses mean the
+        // same job.
         assert!(
             job == self.ptr(),
             "a task{} is explained by another job: ask its own job",
@@ -134,7 +136,7 @@ impl Job {
                 Some(cancelled) => vec![cancelled],
                 None => match job.delayed_until(cell) {
                     Some(until) => vec![Reason::Delayed { until }],
-                    // The timer's thread has just removed the entry, so the task is about to enter the queue.
+                    // The task has just left the timer, and is about to enter the queue.
                     None => waiting(job, 0),
                 },
             },

@@ -31,8 +31,8 @@ impl Job {
         let mut counts = Counts::of(job);
         if counts.are_zero() {
             // A task that moves from the timer to the queue counts as delayed, then for a moment only as busy, and then as
-            // queued. The first reading of the counts can miss such a task. So the counts are read once more, in the order of
-            // these states.
+            // queued. The first reading of the counts can miss such a task. So this code reads the counts once more, in the
+            // order in which the task passes through them.
             let delayed = job.delayed_tasks();
             let moving = job.ready_tasks(job.permits.load()) as usize;
             counts = Counts::of(job).or(delayed, moving);
@@ -64,8 +64,9 @@ impl Job {
         let root = self.ptr();
         let (mut counts, mut ended) = Counts::of_all(root);
         if counts.are_zero() {
-            // The first reading can miss a task that moves from the timer to the queue, because for a moment the task counts
-            // only as busy. So the delayed and the busy tasks are counted, and then all counts are read once more.
+            // The first reading of the counts can miss a task that moves from the timer to the queue, because for a moment the
+            // task counts only as busy. So this code counts the delayed and the busy tasks, and then reads all counts once
+            // more.
             let running = root.permits.load().running() as usize;
             let (mut delayed, mut busy) = (0, 0);
             family::see_all(root, |job| {
@@ -88,10 +89,10 @@ struct Counts {
 }
 
 impl Counts {
-    /// Reads the counts of one job in the order in which a task moves from one count to the next: queued, then running, then
-    /// delayed (a task that is tried again), and last the busy count, which contains ready and running tasks. A task that moves on
-    /// between two of these reads can be counted twice. Only a delayed task that enters the queue meanwhile can be missed, so the
-    /// caller must read once more if it finds no task.
+    /// Reads the counts of one job in the order in which a task moves through them: queued, running, delayed (if the task is
+    /// tried again). Reads the busy count, which contains ready and running tasks, last. A task that moves on between two reads
+    /// can be counted twice. Only a delayed task that enters the queue can be missed, so the caller must read once more if all
+    /// counts are 0.
     fn of(job: JobPtr) -> Self {
         let queued = job.queue().len();
         let word = job.permits.load();
@@ -110,8 +111,8 @@ impl Counts {
         Self { running, ready, backlog, delayed }
     }
 
-    /// Reads the counts of `root` and all jobs below it, as one sum, in the same order as [`of`](Self::of). Also returns how many
-    /// of their tasks have ended.
+    /// Reads the counts of `root` and all jobs below it, as one sum, in the same order as [`of`](Self::of). Also returns how
+    /// many tasks of these jobs have ended.
     fn of_all(root: JobPtr) -> (Self, Ended) {
         let (mut backlog, mut busy, mut delegates, mut reserved, mut delayed) = (0, 0, 0, 0, 0);
         let ended = family::see_all(root, |job| {

@@ -46,8 +46,8 @@ impl Job {
     ///
     /// # Panics
     ///
-    /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). But if the handle cancels
-    /// a future that has not started, and the drop of the future panics, the handle returns
+    /// If the future or its drop panics, the handle returns [`Panicked`](crate::JoinError::Panicked). There is one exception:
+    /// if [`TaskHandle::cancel`] drops a future that has not started, and this drop panics, the handle returns
     /// [`Cancelled`](crate::JoinError::Cancelled).
     ///
     /// `spawn_future` itself panics where [`spawn`](Self::spawn) does.

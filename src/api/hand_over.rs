@@ -1,9 +1,9 @@
 //! Pushes into jobs with a capacity of 0. A task is pushed together with its permits. If no permit is free, the push fails or
 //! the pusher waits.
 //!
-//! A pusher waits for permits with a waiter in the job's queue, as `acquire` does. The pusher also adds the key under which it
-//! parks to the pool's list of blocked pushers. A thread that closes the job or the pool wakes the pushers of that list
-//! (`full-1` to `close-2` of module `capacity`).
+//! A pusher that waits for permits has a waiter in the job's queue, as a caller of `acquire` has. The pusher also adds the key
+//! under which it parks to the pool's list of blocked pushers. A thread that closes the job or the pool wakes the pushers of
+//! that list (`full-1` to `close-2` of module `capacity`).
 
 use crate::api::acquire::Permit;
 use crate::api::capacity::BlockedPusher;
@@ -26,18 +26,18 @@ impl Job {
 
     /// Acquires the permits of one task, and returns a ticket that owns these permits. Blocks until the permits are free.
     ///
-    /// If the caller is a task of the same pool, never blocks and acquires no permits, so that the pushed task waits in the queue.
-    /// Then returns `None`, or a ticket without permits if the job is timed or traced.
+    /// If the caller is a task of the same pool, neither blocks nor acquires permits: the pushed task must wait in the queue.
+    /// In this case returns a ticket without permits if the job is timed or traced, and otherwise `None`.
     #[cold]
     #[track_caller]
     pub(super) fn take_handed_ticket(&self) -> Option<Ticket> {
-        // A closure is avoided here: a panic inside a closure would not report the caller's line.
+        // This call is not inside a closure, because a panic inside a closure would not report the caller's line.
         let handed = self.wait_for_permits();
         Ticket::of(self.ptr(), None, handed)
     }
 
-    /// Acquires the permits of one task if they are free, and returns a ticket that owns these permits. If a permit is
-    /// missing, returns `Full`. Never blocks.
+    /// Acquires the permits of one task if they are free, and returns a ticket that owns these permits. Returns `Full` if a
+    /// permit is missing, and `Closed` if the job accepts no tasks. Never blocks.
     #[cold]
     pub(super) fn try_take_handed_ticket(&self) -> Offered {
         match self.try_acquire() {
@@ -77,8 +77,8 @@ impl Job {
     /// Pushes a task, with the permits `handed` if there are any. Cancels the task if the job or the pool does not accept it.
     pub(super) fn push_or_cancel_with(&self, handed: Option<Handed>, cell: CellPtr) {
         if handed.is_none() || !self.accepts() {
-            // If the job accepts tasks, the task has no permits handed over, and goes into the queue. Otherwise the task is
-            // cancelled, and the drop of `handed`, if there is one, gives the permits back.
+            // If the job accepts tasks, this call pushes the task, which has no permits. Otherwise the call cancels the task,
+            // and the drop of `handed` gives back the permits that the task may have.
             return self.push_or_cancel(cell);
         }
         self.push_with(handed, cell);

@@ -19,7 +19,7 @@ use std::fmt;
 /// job with a name, a parent or a capacity.
 ///
 /// A `Job` is a handle of the job, and is cheap to clone. A handle can outlive its pool: the job then refuses each push. A job
-/// can have at most 67,108,864 handles and children. A call that would make more panics.
+/// can have at most 67,108,864 handles and children. A call that would exceed this number panics.
 ///
 /// # Examples
 ///
@@ -206,7 +206,7 @@ impl Job {
     /// [`JobStats::cancelled`](crate::JobStats::cancelled) is exactly the number of dropped tasks.
     ///
     /// After `cancel`, running closures continue, and can ask [`is_cancelled`](crate::is_cancelled). Pending futures are
-    /// dropped. A future that is in its second or a later poll during the call is dropped after that poll. The future's handle
+    /// dropped. If a future is in its second or a later poll during the call, it is dropped after that poll, and its handle
     /// returns `Cancelled`, even if that poll makes the future ready. A worker that is between two tasks can still start one
     /// task of the job. A task that joins another task of the same job can still run that task inline.
     ///
@@ -249,9 +249,9 @@ impl Job {
     /// | a thread or future in [`acquire`](Self::acquire) or [`reserve`](Self::reserve), or a blocked pusher | nothing: it keeps waiting |
     /// | lazy input of [`map`](Self::map) and [`for_each`](Self::for_each) | nothing: an item becomes a task only when it is pulled |
     ///
-    /// `clear` does not drop ready tasks. Usually at most as many tasks of a job are ready as the pool has workers, or 2 in a
-    /// pool of one worker. If the limit leaves a permit for every worker, more tasks can be ready: each worker then takes up to
-    /// 16 tasks out of the queue at once, and a task that is pushed inside a task of the same job never enters the queue.
+    /// `clear` does not drop ready tasks. Usually a job has at most as many ready tasks as the pool has workers, or 2 in a pool
+    /// of one worker. If the limit leaves a permit for every worker, the job can have more ready tasks. Each worker then takes
+    /// up to 16 tasks out of the queue at once, and a task that is pushed inside a task of the same job never enters the queue.
     ///
     /// A task that another thread pushes or moves to another queue during `clear` is either dropped or runs.
     ///
@@ -283,8 +283,8 @@ impl Job {
     ///
     /// After `close`, [`spawn`](Self::spawn) returns handles that report [`Cancelled`](crate::JoinError::Cancelled).
     /// [`execute`](Self::execute) drops each closure and counts it as cancelled. [`try_spawn`](Self::try_spawn) and
-    /// [`try_execute`](Self::try_execute) give the closure back. The push of a thread that waits for a slot of the job is
-    /// refused in the same way.
+    /// [`try_execute`](Self::try_execute) give the closure back. If a thread waits for a slot in one of these calls, the wait
+    /// ends, and the task is refused in the same way.
     ///
     /// # Examples
     ///
@@ -303,7 +303,8 @@ impl Job {
 
     /// Returns true if the job or one of its ancestors was closed or cancelled.
     ///
-    /// `is_closed` does not tell whether the pool has shut down. The jobs of such a pool also refuse tasks.
+    /// `is_closed` does not tell whether the pool has shut down, although the jobs of a pool that has shut down also refuse
+    /// tasks.
     ///
     /// # Examples
     ///

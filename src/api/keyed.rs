@@ -1,5 +1,5 @@
-//! Keyed jobs: one child for each key. The child is made at the key's first look-up, and dropped when it is idle. Module
-//! `table` maps keys to jobs.
+//! Keyed jobs. A keyed job has one child for each key. The child is made at the key's first look-up, and dropped when it is
+//! idle. Module `table` maps keys to jobs.
 
 mod table;
 

@@ -372,7 +372,8 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        // The waker must be stored before the handles are polled. Otherwise a future that ends in between would wake no task.
+        // The waker must be stored before the handles are polled. Otherwise a future that ends after the poll of its handle and
+        // before the store of the waker would wake no task.
         let waker = cx.waker().clone();
         let before = this.finished.lock().reader.replace(waker);
         drop(before);

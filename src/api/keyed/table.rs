@@ -3,10 +3,10 @@
 //! The table owns one handle of each key's job. These steps make sure that no key in use is evicted:
 //!
 //! - `key-1`: a thread that looks up a key adds a handle of the key's job while the thread holds the lock of the key's shard.
-//! - `key-2`: a thread that has made a job for a key looks the key up again, and adds the job if there is still none. It holds
-//!   the lock of the shard for both.
+//! - `key-2`: a thread that has made a job for a key looks the key up again, and adds the job if there is still none. The
+//!   thread holds the lock of the shard from the look-up until the job is added.
 //! - `evict-1`: a thread that evicts idle keys holds the lock of the shard. For each job it reads the counts of handles and of
-//!   busy tasks in one load. If the job has a handle besides the table's, or a busy task, its key is kept.
+//!   busy tasks in one load. If the job has a handle besides the table's handle, or a busy task, the thread keeps the key.
 //! - `evict-2`: the evicting thread then checks that the job's queue is empty and that the job is as made. If so, the thread
 //!   removes the key.
 //!
@@ -139,8 +139,8 @@ impl<K: Hash + Eq> Shard<K> {
     /// the returned keys after it has unlocked the shard.
     fn evict(&mut self) -> Vec<(K, Job)> {
         let mut evicted: Vec<_> = self.jobs.extract_if(|_, job| is_evictable(job.ptr())).collect();
-        // The jobs are sorted by address, so that neighbours in memory are freed one after the other. Their cells then lie in
-        // few slabs when this thread uses them again.
+        // Sorts the jobs by address, so that cells that are neighbours in memory are freed one after the other. When this
+        // thread uses the freed cells again, it then takes cells that lie close together.
         evicted.sort_unstable_by_key(|(_, job)| job.ptr());
         self.full = FEW.max(2 * self.jobs.len());
         if self.jobs.capacity() > 4 * self.full {
