@@ -10,8 +10,8 @@ use std::fmt;
 /// too small by up to 16 tasks for each worker. `running` can include a task whose handle already has the outcome, until the
 /// task's permit is released.
 ///
-/// A task counts as completed, panicked or cancelled before a join of its handle returns. The exception is a task that its
-/// handle has cancelled in the queue. It counts only when a worker takes the task out of the queue, or when a thread waits for
+/// A task counts as completed, panicked or cancelled before a join of its handle returns. The exception is a task that its handle
+/// has cancelled in the queue. Such a task counts only when a worker takes the task out of the queue, or when a thread waits for
 /// the job.
 ///
 /// # Examples

@@ -36,7 +36,7 @@ impl OpaqueJob {
     /// Makes the opaque pointer of a job.
     ///
     /// # Safety
-    /// `record` must point to a record.
+    /// `record` must point to the record of a job.
     #[inline]
     pub unsafe fn new(record: NonNull<()>) -> Self {
         Self(record, PhantomData)
@@ -249,13 +249,13 @@ impl CellPtr {
         self.header().vtable.name.map(|name| unsafe { name(self) })
     }
 
-    /// Returns true if [`Job::clear`](crate::Job::clear) drops this cell, which is in a queue: its task has not started, or the
-    /// cell is empty. Returns false for the cell of a waiter that waits and for a puller of lazy input.
+    /// Returns true if [`Job::clear`](crate::Job::clear) drops this cell, because its task has not started or because the cell is
+    /// empty. Returns false for the cell of a waiter that still waits, and for the cell of a puller. The cell must be in a queue.
     pub fn clears(self) -> bool {
         self.is_gone() || (self.header().vtable.clear.is_some() && !self.is_claimed())
     }
 
-    /// Notes that [`Job::clear`](crate::Job::clear) drops this cell, which is in a queue.
+    /// Notes that [`Job::clear`](crate::Job::clear) drops this cell. The cell must be in a queue.
     pub fn note_cleared(self) {
         if let Some(note) = self.header().vtable.clear {
             // SAFETY: the vtable is of the cell's type, and the queue's reference keeps the cell alive.
@@ -331,7 +331,8 @@ impl CellPtr {
 #[repr(C)]
 struct Sweep {
     header: Header,
-    /// The tasks that a clear drops, the last one first. Only the thread that took the sweep from its queue may use this field.
+    /// The tasks that a clear drops. The last element is dropped first. Only the thread that took the sweep from its queue may
+    /// use this field.
     cleared: sync::UnsafeCell<Vec<CellPtr>>,
 }
 
@@ -355,8 +356,8 @@ impl Sweep {
     }
 }
 
-/// Makes a sweep: a cell that is no task. The worker that takes the sweep drops the tasks in `cleared`, the last one first. If
-/// the job is cancelled, the worker then drops the tasks in the job's queue.
+/// Makes a sweep: a cell that is no task. The worker that takes the sweep drops the tasks in `cleared`, the last element first.
+/// If the job is cancelled, the worker then drops the tasks in the job's queue.
 pub fn sweep(job: OpaqueJob, cleared: Vec<CellPtr>) -> CellPtr {
     let cleared = sync::UnsafeCell::new(cleared);
     let sweep = Sweep { header: Header::new(&Sweep::VTABLE, job), cleared };

@@ -8,15 +8,15 @@
 //!   under the lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to the
 //!   thread's own task, the thread removes its own note under the same lock, and the join panics.
 //!
-//! Each circle of joins is found: the thread that notes the last join of a circle sees the notes of the circle's other joins,
-//! and sees WAITED set for its own task.
+//! Each circle of joins is found: the thread that notes the last join of a circle sees the notes of the circle's other joins. It
+//! also sees the bit WAITED set in the state word of its own task.
 //!
 //! Each circle of notes is a circle of joins that never end. A task with a note is blocked until the task that it joins has
 //! ended. A note can still exist just after its join has ended. That note leads to an ended task, which has no note itself, so
 //! the note is in no circle.
 //!
-//! Only joins without a timeout are noted. A wait for a job or a scope is not noted, nor is a future that awaits. No other
-//! protocol uses the notes.
+//! Only joins without a timeout are noted. Waits for a job or a scope, and awaits of futures, are not noted. The notes serve only
+//! to find circles.
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
@@ -115,11 +115,11 @@ impl Drop for Noted {
     }
 }
 
-/// Returns the panic message if the task at the address `joined`, which the innermost task on this thread joins, is an outer
-/// task on this thread. An outer task waits here until an inner task has run inline, so the join could never end. All joins of
-/// this circle are on this thread's stack, and have no notes.
+/// Returns a panic message if the innermost task on this thread joins an outer task on the same thread: the task at the address
+/// `joined`. The outer task waits until the inner task has run inline, so the join could never end. All joins of such a circle
+/// are on this thread's stack, and have no notes.
 ///
-/// Returns `None` if the joined task is the innermost one, or is not on this thread.
+/// Returns `None` if the joined task is the innermost task on this thread, or does not run on this thread.
 pub fn on_this_thread(context: &Context, joined: usize) -> Option<String> {
     let tasks = context.running_cells();
     let last = tasks.iter().position(|task| key(*task) == joined).filter(|&last| last > 0)?;

@@ -110,7 +110,7 @@ where
         }
         // SAFETY: this thread has claimed the closure, so the slot holds the closure, and this thread owns it.
         let task = unsafe { this.take_task() };
-        // The outcome is reported after `as_task` has ended, because `as_task` needs the cell, and the report can free it.
+        // The outcome is reported after `as_task` has ended, because `as_task` needs the cell, and the report can free the cell.
         let outcome = Context::with(|context| match context {
             Some(context) => {
                 let key = cell.as_ptr().addr();
@@ -246,8 +246,8 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         let job = self.header.job();
         job.busy.add_tasks(1);
         if !self.state.unpin() {
-            // The join has cleared PINNED itself, so the join needs no busy count, and this thread gives the count back. It is not
-            // the job's last one, because the caller has another.
+            // The join has cleared PINNED itself, so the join needs no busy count, and this thread gives its new busy count back.
+            // That count is not the job's last one, because the caller has another.
             job.drop_tasks(1);
         }
     }

@@ -83,8 +83,8 @@ impl Face {
 }
 
 /// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions of the owner are
-/// called from the push of the task until its cell was freed. By default these functions do nothing, except that `take_panic`
-/// drops the payload.
+/// called at steps of the task's life, of which the last is the freeing of its cell. By default these functions do nothing,
+/// except that `take_panic` drops the payload.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
@@ -92,7 +92,7 @@ pub trait Owner: Copy + Send {
     const DELAYED: bool = false;
     /// The function that returns the name of the task. `None` if tasks of this owner have no name.
     const NAME: Option<fn(Self) -> NonNull<str>> = None;
-    /// Receives the payload of the panic of a task without a handle.
+    /// Receives the payload of a panic, if a task without a handle panics.
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }

@@ -258,7 +258,8 @@ impl<T> TaskHandle<T> {
         }
         Context::with(|context| {
             let Some(context) = context else { return };
-            // If the task runs on this thread already, neither call runs it, and `wait` refuses the join.
+            // If the task already runs on this thread, neither `run_inside` nor `inline::run` runs it, and `wait` refuses the
+            // join.
             if !self.task.run_inside(context) {
                 inline::run(context, self.task);
             }
@@ -342,7 +343,7 @@ pub enum Stage {
     Pending,
     /// The future was pending and was woken, so it will be polled again.
     Woken,
-    /// The task has its outcome.
+    /// The task has ended, and its outcome is final.
     Ended,
 }
 

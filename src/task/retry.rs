@@ -8,7 +8,7 @@
 //! - `retry-1`: The worker writes the key of the next timer entry into the cell. Then the worker gives up its claim of the
 //!   closure. If the handle has asked the task to end, the worker ends the task instead.
 //! - `retry-2`: The worker arms the timer, and then checks whether another thread has claimed the closure meanwhile. If so, the
-//!   worker takes the entry out, and injects the task, so that some worker drops it.
+//!   worker takes the entry out of the timer, and injects the task, so that a worker drops the task.
 //!
 //! A thread that cancels a retried task by its handle:
 //! - `stop-1`: The thread claims the closure. If a worker has claimed the closure, the thread asks the task to end instead. The

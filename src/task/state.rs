@@ -99,8 +99,8 @@ pub enum Reference {
 pub enum Claim {
     /// The caller owns the closure, and must run or drop it.
     Granted,
-    /// The caller does not own the closure. Another thread has claimed the closure before, or the caller is a join, and joins
-    /// must not run this closure inline, because it is delayed or was cleared.
+    /// The caller does not own the closure. Either another thread has claimed the closure before, or the caller is a join, and no
+    /// join may run this closure inline: its task is delayed, or a clear drops it.
     Refused,
     /// The caller does not own the closure, because a join has claimed it before, to run it inline. The joining thread
     /// counts the task, so the caller must not count it.
@@ -116,7 +116,7 @@ pub enum Claim {
 pub enum Finish {
     /// The thread must do nothing: the handle owns the outcome. The thread's reference was given up.
     Nothing,
-    /// The thread must wake the handle's waiter. The thread's reference was given up.
+    /// The thread must wake the waiters for the end of the task. The thread's reference was given up.
     Wake,
     /// The thread must drop the outcome, because there is no handle, and then give up its reference if it has one.
     Drop,
@@ -302,7 +302,8 @@ impl Snapshot {
         (Self(next), EndPoll::Pending { woken, without_permit })
     }
 
-    /// Schedules a future, as its waker (`schedule-1`). If `ends` is true, also gives up the waker's reference.
+    /// Notes that a waker has woken the future, which must be polled again (`schedule-1`). If `ends` is true, also gives up the
+    /// waker's reference.
     const fn wake(self, ends: bool) -> (Self, Wake) {
         let next = Self(if ends { self.0 - WAKER } else { self.0 });
         if self.has(DONE) {
@@ -479,8 +480,8 @@ impl State {
         self.change(Snapshot::end_poll)
     }
 
-    /// Schedules the future: a waker of the future was woken. If `ends` is true, that waker is used up, and its reference is given
-    /// back.
+    /// Notes that a waker has woken the future, which must be polled again (`schedule-1`). If `ends` is true, also gives up the
+    /// waker's reference.
     pub fn wake(&self, ends: bool) -> Wake {
         self.change(|word| word.wake(ends))
     }

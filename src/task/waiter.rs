@@ -30,8 +30,8 @@
 //! permits back (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, it wakes no waker, but the waiter clears
 //! SWAPPING later, and then sees the outcome (`swap-2`).
 //!
-//! Only one thread touches the waker of a waiter at a time. If SWAPPING was set before the outcome was decided, that thread is
-//! the waiter. Otherwise it is the thread that decides the outcome.
+//! Only one thread touches the waker of a waiter at a time. If the waiter has set SWAPPING before the outcome was decided, that
+//! thread is the waiter. Otherwise it is the thread that decides the outcome.
 //!
 //! A waiter that is a thread has no waker. The thread that decides the outcome wakes it in the parking lot, where the key is
 //! the address of the cell (`grant-2`).
@@ -106,8 +106,8 @@ impl Snapshot {
 }
 
 impl State {
-    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees GRANTED also sees what the tasks that had
-    /// the permit before did.
+    /// Reads the state word. Ordering: Acquire; pairs with `decide`. A waiter that sees GRANTED also sees the writes of the tasks
+    /// that had the permit before.
     fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
@@ -118,20 +118,20 @@ impl State {
         Snapshot(self.0.fetch_or(bit, Ordering::AcqRel))
     }
 
-    /// Sets SWAPPING (`swap-1`). Returns the word before the change.
+    /// Sets SWAPPING before the waiter changes its waker (`swap-1`). Returns the state word before the change.
     fn begin_swap(&self) -> Snapshot {
         // Ordering: AcqRel; pairs with `decide`.
         Snapshot(self.0.fetch_or(SWAPPING, Ordering::AcqRel))
     }
 
-    /// Clears SWAPPING (`swap-2`). Returns the word before the change.
+    /// Clears SWAPPING after the waiter has changed its waker (`swap-2`). Returns the state word before the change.
     fn end_swap(&self) -> Snapshot {
         // Ordering: AcqRel; Release for the new waker, Acquire for what the permit's last owner did.
         Snapshot(self.0.fetch_and(!SWAPPING, Ordering::AcqRel))
     }
 
-    /// Clears SWAPPING. If the outcome is not decided, sets LEFT and gives up the waiter's reference in the same change
-    /// (`leave-1`). Returns the word before the change.
+    /// Clears SWAPPING for a waiter that is dropped. If the outcome is not decided, sets LEFT and gives up the waiter's reference
+    /// in the same change (`leave-1`). Returns the word before the change.
     fn leave(&self) -> Snapshot {
         // Ordering: AcqRel; Release for the new state of the waker, Acquire for what the permit's last owner did.
         let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {

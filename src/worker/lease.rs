@@ -27,9 +27,9 @@ pub struct Lease {
     pub turn: Cell<u32>,
     /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
-    /// The time from which the length of the turn counts. Usually this is the begin of the turn. If a child's turn has run
-    /// all its tasks, and no task of a sibling waits, the turn continues and its length counts from that moment. `None` if
-    /// the length is not measured: then a child's turn ends as soon as a task of a sibling waits.
+    /// The time from which the length of the turn counts: the start of the turn, or a later moment at which a turn with a child
+    /// had run all its tasks, and continued because no task of a sibling waited. `None` if the length is not measured: then a
+    /// turn with a child ends as soon as a task of a sibling waits.
     pub began: Cell<Option<Instant>>,
     /// The value of the field `turn` when the field `began` was set last.
     pub since: Cell<u32>,

@@ -9,11 +9,11 @@
 //! - `order-1`: After a wait inside, the lease gets an old epoch. So the worker checks the job's word before its next task.
 //! - `order-2`: If a task of the job is ready, the worker pops no task, and ends the turn. The ready task can then start.
 //!
-//! Claim: at a limit of 1 no popped task overtakes a ready task (`serial_in_order`). A task becomes ready only while no other task
-//! of the job holds a permit. So beside a lease a task is ready only in one case: it became ready while the lease's task waited
-//! inside. The worker reads the word after that wait (`order-1`). If the word then shows no ready task, another worker has put
-//! that task back at the front of the queue, or has dropped it. While the worker holds the permit, no further task becomes ready.
-//! The empty cell of a ready task that has run inline counts as ready, too, until a worker takes it out.
+//! Claim: at a limit of 1 no popped task overtakes a ready task (`serial_in_order`). A task becomes ready only while no other
+//! task of the job holds a permit. So while a worker has a lease, a task is ready only if it became ready during a wait inside
+//! the lease's task. The worker reads the word after that wait (`order-1`). If the word then shows no ready task, another worker
+//! has put the ready task back at the front of the queue, or has dropped it. While the worker holds the permit, no further task
+//! becomes ready. If a ready task has run inline, its empty cell counts as ready until a worker takes the cell out.
 
 mod paced;
 
@@ -27,12 +27,12 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// If its deque has tasks of other jobs, a worker usually takes the newest task of the deque. Once in this number of tasks it
-/// takes the oldest one.
+/// A worker whose deque has tasks of other jobs usually takes the newest task of the deque. Once in this number of tasks the
+/// worker takes the oldest one.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// If all tasks in its deque seem to belong to its job, a worker usually takes the newest task of the deque. Once in this
-/// number of tasks it takes the oldest one. If tasks push further tasks from inside, the oldest task usually pushes the most.
-/// So with a smaller number the deque would grow longer.
+/// A worker whose deque seems to have only tasks of the running job usually takes the newest task of the deque. Once in this
+/// number of tasks the worker takes the oldest one. The oldest task usually pushes the most further tasks, so with a smaller
+/// number the deque would grow longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks of a turn after which a worker adds the completed tasks to the job's tally.
 const COUNTED_EVERY: u32 = BUDGET;
@@ -123,8 +123,8 @@ impl Worker<'_> {
         lease.turn.set(turn);
         // A thread without a seat runs no further task.
         let seat = self.context.seat()?;
-        // The most frequent cases come first: a task of the queue if the job is not unlimited, otherwise of the batch, or of the
-        // deque after pushes from inside.
+        // The most frequent cases come first. If the job is not unlimited, the next task comes from the queue. Otherwise the task
+        // comes from the batch, or, after pushes from inside a task, from the deque.
         if turn & lease.mask.get() != 0 && self.pool().epoch() == lease.epoch.get() {
             if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {

@@ -1,4 +1,4 @@
-//! The depot: where threads exchange magazines of one size class.
+//! The depot: where threads exchange magazines, which are arrays of free cells of one size.
 
 use super::magazine::Magazine;
 use super::slabs::Slabs;
@@ -85,8 +85,8 @@ impl Depot {
         self.untidy.store(true, Ordering::Relaxed);
     }
 
-    /// If `untidy` is set, clears it, and returns the cells of the reserve to their slabs. If `untidy` is not set, does
-    /// nothing.
+    /// If `untidy` is set, clears it, and returns all cells of the reserve of full magazines to their slabs. If `untidy` is not
+    /// set, does nothing.
     fn tidy(&self) {
         // Ordering: Relaxed both; this worker calls `tidy` itself after `take_back_all`, and the length is an estimate.
         if self.untidy.load(Ordering::Relaxed) {
@@ -110,7 +110,7 @@ pub fn tidy() {
 }
 
 /// Puts the cells of the depots' reserves back into their slabs, and returns the number of magazines that the reserves had.
-/// Panics if any other cell is in use. Only models call this function, when no thread uses a cell.
+/// Panics if a cell is not in its slab then. Only models call this function, when no thread uses a cell.
 #[cfg(tollgate_loom)]
 pub fn empty_reserve() -> usize {
     let mut reserve = 0;

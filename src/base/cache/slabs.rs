@@ -268,8 +268,8 @@ impl Slabs {
         }
     }
 
-    /// Notes that no cell of one more slab is in use or in a magazine. `first` is the first slab of this slab's group. If
-    /// this was the group's last slab with such a cell, frees the group.
+    /// Notes that all cells of a slab are free in the slab now. `first` is the first slab of that slab's group. If this is so for
+    /// each slab of the group, frees the group, unless the group is the only slab of this cell size.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
         let (started, len) = {
