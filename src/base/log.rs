@@ -110,7 +110,7 @@ pub struct Event {
     pub kind: Kind,
 }
 
-// The documentation of `Timeline::start_with` says how many bytes an event takes.
+// The size of an event must be the one that the documentation of `Timeline::start_with` says.
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const _: () = assert!(size_of::<Event>() == 48);
 

@@ -28,8 +28,8 @@
 //!   two fences, the check of that worker (`sleep-3`) sees the task.
 //!
 //! `search-1`: when the last searching worker has found a task, it checks whether a queue has another task. If so, the worker
-//! wakes another worker (`wake-4`). Without this check the other task could stay in its queue: its notifier might have woken
-//! no worker, because it saw this worker searching (`wake-3`).
+//! wakes another worker (`wake-4`). Without this check the other task could stay in its queue: its notifier might have woken no
+//! worker, because the notifier saw this worker searching (`wake-3`).
 //!
 //! A drain ends when all workers are parked and nothing is outstanding (see [`Sleep::depart`]). Usually the worker that parks
 //! last finds this state. The thread that finds it sets the flag `TERMINATED` under the lock of the list of parked workers, and

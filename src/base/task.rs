@@ -89,8 +89,8 @@ pub struct WaiterTable {
 #[cfg(feature = "futures")]
 #[derive(Debug)]
 pub struct FutureTable {
-    /// Cancels the future. Returns `None` if the caller must do nothing more: the future has ended, or a worker will drop it.
-    /// Otherwise no queue has the cell, and the caller must call `queue` with the returned flag.
+    /// Cancels the future. Returns `None` if the caller must do nothing more: the future has ended, or a worker will drop it. If
+    /// the function returns a flag, no queue has the cell, and the caller must call `queue` with that flag.
     pub(crate) cancel: unsafe fn(CellPtr) -> Option<bool>,
     /// Puts a cancelled future into a deque or the injector, so that a worker drops it. The flag must be true if the future
     /// waits without a permit.
@@ -287,9 +287,9 @@ impl CellPtr {
         unsafe { (self.waiter().notify)(self) }
     }
 
-    /// Cancels a pending future. Returns `None` if the caller must do nothing more: a worker will drop the future. Otherwise
-    /// the caller must call [`queue_cancelled`](Self::queue_cancelled) with the returned flag. The caller must make sure that
-    /// the future does not end meanwhile.
+    /// Cancels a pending future. Returns `None` if the caller must do nothing more: a worker will drop the future. If the call
+    /// returns a flag, the caller must pass it to [`queue_cancelled`](Self::queue_cancelled). The caller must make sure that the
+    /// future does not end meanwhile.
     #[cfg(feature = "futures")]
     #[must_use]
     pub fn cancel_pending(self) -> Option<bool> {

@@ -91,8 +91,8 @@ impl Noted {
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
         let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());
-        // The walk takes at most as many steps as there are notes. Without this bound it would not end if the notes lead into a
-        // circle that does not contain this join. Another join finds that circle.
+        // The search follows at most as many notes as there are. Without this bound the search would not end if the notes lead
+        // into a circle that does not contain this join. Another join finds that circle.
         for _ in 0..joins.len() {
             let join = joins.get(&at)?;
             jobs.push(join.job);

@@ -109,7 +109,7 @@ impl Delay {
     pub fn take_out(self) -> bool {
         let shared = self.pool.shared();
         let mut entry = None;
-        // By `defer_end` this thread counts as outstanding while it takes the entry out (undelay-2).
+        // `defer_end` makes a drain wait for this thread while the thread takes the entry out (undelay-2).
         shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
         if let Some(due) = entry {
             forget(due.cell().job(), self.key);
@@ -179,7 +179,7 @@ fn push(cell: CellPtr) {
     if job.pool().drops() {
         inject_to_drop(cell, job);
     } else {
-        // The push gives the queue the reference to the cell. The busy count is given back only after the push (delay-3).
+        // The push gives the queue the reference to the cell. The busy count keeps the job busy until after the push (delay-3).
         gate::push(job, cell);
         job.drop_tasks(1);
     }

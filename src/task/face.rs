@@ -83,8 +83,8 @@ impl Face {
 }
 
 /// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions of the owner are
-/// called at steps of the task's life, of which the last is the freeing of its cell. By default these functions do nothing,
-/// except that `take_panic` drops the payload.
+/// called from the push of the task until just after the task's cell is freed. By default these functions do nothing, except that
+/// `take_panic` drops the payload.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
@@ -96,8 +96,8 @@ pub trait Owner: Copy + Send {
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }
-    /// Called at the end of the task. By then the closure was run or dropped. The outcome was dropped, or the task's handle
-    /// owns the outcome.
+    /// Called at the end of the task. By then the closure was run or dropped. The outcome was dropped, or belongs to the task's
+    /// handle.
     fn task_ended(self) {}
     /// Called by the thread that has claimed the task's closure, before that thread runs or drops the closure.
     fn claimed(self, _: NonNull<Face>) {}

@@ -65,8 +65,8 @@ struct Waiting {
     state: State,
     /// The number by which the timeline identifies the waiter and its permit.
     number: Number,
-    /// True if the waiter counts as a cancelled task when it is refused or dropped. False if the waiter is a pusher, because
-    /// then the pusher's task is counted.
+    /// True if the waiter counts as a cancelled task when it is refused or dropped. False if the waiter is a pusher, because the
+    /// pusher's task is counted instead.
     counts: bool,
     /// The waker of a waiting future. `None` for a waiting thread, and when the cell is freed.
     waker: UnsafeCell<Option<Waker>>,
@@ -112,7 +112,7 @@ impl State {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
-    /// Sets GRANTED or REFUSED (`grant-1`). Returns the word before the change.
+    /// Decides the outcome of the wait: sets GRANTED or REFUSED (`grant-1`). Returns the state word before the change.
     fn decide(&self, bit: u32) -> Snapshot {
         // Ordering: AcqRel; Release for the waiter, Acquire for the waker that the waiter has stored.
         Snapshot(self.0.fetch_or(bit, Ordering::AcqRel))
@@ -131,7 +131,7 @@ impl State {
     }
 
     /// Clears SWAPPING for a waiter that is dropped. If the outcome is not decided, sets LEFT and gives up the waiter's reference
-    /// in the same change (`leave-1`). Returns the word before the change.
+    /// in the same change (`leave-1`). Returns the state word before the change.
     fn leave(&self) -> Snapshot {
         // Ordering: AcqRel; Release for the new state of the waker, Acquire for what the permit's last owner did.
         let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -221,8 +221,8 @@ unsafe fn grant(cell: CellPtr) -> bool {
     // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
     let granted = unsafe { decide(cell, GRANTED) };
     if !granted {
-        // The waiter was dropped before, so it gets no permit. The timeline has an event of the grant already, so a further
-        // event notes that the permit was given back. The job lasts, because the caller has permits and a busy count of it.
+        // The waiter was dropped before, so it gets no permit. The timeline has an event of the grant already, so a further event
+        // notes that the permit was given back. The job stays alive, because the caller has permits and a busy count of the job.
         events::given_back(job, noted);
     }
     granted

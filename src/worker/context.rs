@@ -38,7 +38,7 @@ struct Frame {
     outer: *const Frame,
 }
 
-/// When this value is dropped, removes the frame of the innermost task from the thread's chain of frames.
+/// When this value is dropped, removes the innermost task's frame from the chain of tasks that run or wait on the thread.
 struct Restore<'a> {
     context: &'a Context,
     outer: *const Frame,

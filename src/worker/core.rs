@@ -22,7 +22,8 @@ pub(super) struct Worker<'a> {
     pub(super) context: &'a Context,
     /// True if the pool counts this worker as searching.
     pub(super) searching: Cell<bool>,
-    /// The job that had the last turn. The job might have been freed, so the code only compares its address.
+    /// The job that had this worker's last turn; in a pool with classes, the last turn of the class that is searched. The job
+    /// might have been freed, so the code only compares its address.
     pub(super) last: Cell<Option<JobPtr>>,
 }
 

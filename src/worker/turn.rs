@@ -63,8 +63,9 @@ impl Worker<'_> {
         }
     }
 
-    /// If tasks wait in the queue of `parent` or of an ancestor of `parent`, notes the present time as the start of the turn.
-    /// The turn then ends after its time, or after its number of tasks. Otherwise the turn has no start time.
+    /// If tasks wait in the queue of `parent` or of an ancestor of `parent`, notes the present time as the start of the turn. The
+    /// turn then ends after its time, or after its number of tasks. Otherwise the turn has no start time, and ends as soon as a
+    /// task of a sibling waits.
     #[inline]
     fn begin_turn_below(&self, parent: JobPtr) {
         let lease = self.context.lease();
@@ -114,8 +115,8 @@ impl Worker<'_> {
             && self.context.others_wait()
     }
 
-    /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends. `unlimited`
-    /// must be true if the job is unlimited. If the call finds that this has changed, it updates `unlimited`.
+    /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends. `unlimited` must
+    /// say whether the job is unlimited. If the call finds that this has changed, it updates `unlimited`.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -356,7 +357,7 @@ impl Worker<'_> {
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
-            // Pushers that have seen the flag `BatchOut` rely on this worker to check the queue. So it checks the queue now.
+            // Pushers that have seen the flag `BatchOut` rely on this worker to check the queue, so this worker checks it now.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
@@ -373,7 +374,7 @@ impl Worker<'_> {
             // so its busy count goes to the lease.
             lease.take_busy_count();
             job.queue().push_returned(cell);
-            // The batch is no longer used, so the flag is cleared: pushers must not rely on the batch.
+            // The worker gives up the batch, so it clears the flag `BatchOut`: pushers must not rely on the batch any more.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
         }
@@ -407,7 +408,8 @@ impl Worker<'_> {
             && let Some(cell) = next()
         {
             if moved == 0 {
-                // The busy counts must exist before another worker can run the tasks. Unused counts stay with the lease.
+                // Each task of the batch needs a busy count before another worker can run the task. Unused counts stay with the
+                // lease.
                 lease.use_up_busy_counts(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);
