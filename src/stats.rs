@@ -36,9 +36,9 @@ pub struct JobStats {
     /// The number of tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the number
     /// of permits that these tasks hold.
     pub running: usize,
-    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number can be
-    /// too small in three cases: while a task of a job below runs, while a task with a weight above 1 runs, and while a task
-    /// waits inside and keeps a permit of an ancestor of the job.
+    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number can be too
+    /// small while a task of a job below or a task with a weight above 1 runs. It can also be too small while a task waits inside
+    /// and keeps a permit of an ancestor of the job.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///

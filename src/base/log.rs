@@ -135,8 +135,8 @@ impl Event {
 
 /// The task that runs on a thread, as its `Started` event has recorded it. All fields are 0 if no start was recorded.
 ///
-/// The field `task` alone does not identify the task: a cell can be freed, and used for another task, while the task that was
-/// in the cell still runs.
+/// The field `task` alone does not identify the task. The cell of a task can be freed, and used for another task, while the first
+/// task still runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Running {
     /// The address of the task's cell.

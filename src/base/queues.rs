@@ -29,8 +29,7 @@ pub struct Seat {
     /// The address of a job, and how many tasks at the top of `deque`, where the owner pops, belong to that job. The code only
     /// compares the address.
     pub top: Cell<(usize, u64)>,
-    /// The number of times that the seat's owner has searched its deque, its batch and the injector for a task of the class
-    /// `Normal`, modulo 2³².
+    /// How often the seat's owner has searched its own deques and the injector for a task of the class `Normal`, modulo 2³².
     pub turns: Cell<u32>,
     /// The state of the random number generator that chooses the seats to steal from.
     rng: Cell<u32>,
@@ -153,8 +152,8 @@ impl Seat {
     /// Prepares the batch for tasks of the job with the address `job`. If the batch has tasks of another job, moves these
     /// tasks to the deque. Returns true if a task was moved.
     ///
-    /// If this call returns true, the caller must notify a worker. During the move a task is in neither the batch nor the deque, so
-    /// a worker that searched meanwhile did not find the task, and might have parked.
+    /// If this call returns true, the caller must notify a worker. During the move a task is in neither the batch nor the deque.
+    /// So a worker that searched meanwhile might have missed the task, and parked.
     #[inline]
     #[must_use]
     pub fn begin_batch(&self, job: usize) -> bool {

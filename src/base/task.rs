@@ -22,8 +22,8 @@ pub struct Header {
     pub next: AtomicPtr<Header>,
 }
 
-/// A pointer to a job's record. Modules below `job` only compare the pointer. The second field makes a type with this pointer,
-/// such as a handle of a job, not unwind safe: a record can change behind a shared reference.
+/// A pointer to a job's record. Modules below `job` only compare the pointer. The second field makes each type that contains an
+/// `OpaqueJob` not unwind safe, because a record can change behind a shared reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
@@ -236,8 +236,8 @@ impl CellPtr {
         unsafe { (self.header().vtable.is_gone)(self) }
     }
 
-    /// Returns true if a worker that runs this cell would start nothing: the task has begun, was cancelled by its handle, or
-    /// runs inside the task that joins it.
+    /// Returns true if a worker that runs this cell would start no task. The cell's task has begun, was cancelled by its handle,
+    /// or runs inside the task that joins it.
     pub fn is_claimed(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_claimed)(self) }

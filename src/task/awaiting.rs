@@ -1,13 +1,13 @@
 //! Polls a handle as a future. Counts the tasks and jobs that a future of a pool awaits.
 //!
 //! The poll of a handle puts the waker into the parking lot, under the address of the task's cell. The cell has only the bit
-//! WAITED, and no place for the waker: a waker and its lock would take 24 bytes of each cell, and few handles are awaited
-//! before their task has ended.
+//! WAITED, and no place for the waker. A waker and its lock would take 24 bytes of each cell, and few handles are awaited before
+//! their task has ended.
 //!
-//! The poll of a handle sets the bit WAITED in the task's state word, and in the same change reads the bit DONE, which says that
-//! the task has ended. This change is made under the lock of the bucket in the parking lot (`park-2`). The thread that ends the
-//! task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in the parking lot, so only the
-//! waker of the handle's last poll is woken.
+//! The poll of a handle sets the bit WAITED in the task's state word. In the same change the poll reads the bit DONE, which says
+//! that the task has ended. The poll makes this change under the lock of the parking lot's bucket (`park-2`). The thread that
+//! ends the task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in the parking lot, so
+//! only the waker of the handle's last poll is woken.
 //!
 //! # Without a permit
 //!

@@ -8,12 +8,12 @@
 //!   under the lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to the
 //!   thread's own task, the thread removes its own note under the same lock, and the join panics.
 //!
-//! Each circle of joins is found: the thread that notes the last join of a circle sees the notes of the circle's other joins. It
-//! also sees the bit WAITED set in the state word of its own task.
+//! Each circle of joins is found. The thread that notes the last join of a circle sees the notes of the circle's other joins.
+//! That thread also sees the bit WAITED set in the state word of its own task.
 //!
 //! Each circle of notes is a circle of joins that never end. A task with a note is blocked until the task that it joins has
-//! ended. A note can still exist just after its join has ended. That note leads to an ended task, which has no note itself, so
-//! the note is in no circle.
+//! ended. A note can still exist just after its join has ended. Such a note leads to an ended task, which has no note, so the
+//! note is in no circle.
 //!
 //! Only joins without a timeout are noted. Waits for a job or a scope, and awaits of futures, are not noted. The notes serve only
 //! to find circles.
@@ -84,8 +84,8 @@ impl Noted {
         Some(noted)
     }
 
-    /// Follows the notes from the task at `joined`. If they lead to a task of this thread, removes the notes of this thread's
-    /// tasks, and returns the jobs of the tasks in that circle. Otherwise returns `None`.
+    /// Follows the notes from the task at `joined`. If the notes lead to a task of this thread, removes the notes of this
+    /// thread's tasks, and returns the jobs of the circle's tasks. Otherwise returns `None`.
     ///
     /// The search and the removal happen under one lock, so exactly one join of a circle finds the circle.
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {

@@ -26,8 +26,8 @@
 //! *delayer*) both execute a fence. So the canceller sees the list, or the delayer sees the flag. If the canceller sees the list,
 //! both threads lock the list. So the canceller sees the task's key, or the delayer sees the flag (`delay-1`).
 //!
-//! If a sweep or a clear finds a key in a job's list of timer keys, and the timer has no entry with that key, then another
-//! thread has taken the entry out of the timer, and has the task (`delay-2`).
+//! A sweep or a clear can find a key in a job's list of timer keys for which the timer has no entry. Then another thread has
+//! taken the entry out of the timer, and has the task (`delay-2`).
 //!
 //! The cell of a delayed task counts as an owner of the pool, because the task's handle can use the timer after the job was
 //! freed.

@@ -100,8 +100,8 @@ pub enum Reference {
 pub enum Claim {
     /// The caller owns the closure, and must run or drop it.
     Granted,
-    /// The caller does not own the closure. Either another thread has claimed the closure before, or the caller is a join, and no
-    /// join may run this closure inline: its task is delayed, or a clear drops it.
+    /// The caller does not own the closure. Either another thread has claimed the closure before, or the caller is a join that
+    /// may not run the closure inline. A join may not do so if the task is delayed, or if a clear drops it.
     Refused,
     /// The caller does not own the closure, because a join has claimed it before, to run it inline. The joining thread
     /// counts the task, so the caller must not count it.
@@ -419,8 +419,8 @@ impl State {
         self.change(Snapshot::claim_taken)
     }
 
-    /// Pins the task for a join: sets PINNED (`pin-1`). Changes nothing and returns false if the closure was claimed, if the task
-    /// is delayed, if a clear drops the task, or if PINNED is set already.
+    /// Pins the task for a join: sets PINNED (`pin-1`). Changes nothing and returns false if the closure was claimed, the task is
+    /// delayed, a clear drops the task, or PINNED is set already.
     pub fn pin(&self) -> bool {
         self.change(Snapshot::pin)
     }

@@ -26,9 +26,9 @@
 //!   was granted a permit gives the permit back, for the next task or waiter in the queue.
 //!
 //! All steps of a waiter, and of the thread that decides its outcome, are changes of one word. So no permit is lost if a waiter
-//! is dropped: the deciding thread sees LEFT and keeps the permits (`grant-1`), or the waiter sees GRANTED and gives the
-//! permits back (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, it wakes no waker, but the waiter clears
-//! SWAPPING later, and then sees the outcome (`swap-2`).
+//! is dropped. Either the deciding thread sees LEFT and keeps the permits (`grant-1`), or the waiter sees GRANTED and gives the
+//! permits back (`leave-1`). No wake-up is lost either. If the deciding thread sees SWAPPING, it wakes no waker. But the waiter
+//! clears SWAPPING later, and then sees the outcome (`swap-2`).
 //!
 //! Only one thread touches the waker of a waiter at a time. If the waiter has set SWAPPING before the outcome was decided, that
 //! thread is the waiter. Otherwise it is the thread that decides the outcome.

@@ -199,8 +199,8 @@ impl Context {
     }
 
     /// Adds a busy count of the running job for this thread. Call this when a future becomes pending, or before a waiter is
-    /// granted a permit: the future or waiter keeps its own busy count, which another thread can give back at once. This thread
-    /// still uses the job, so it needs a busy count of its own.
+    /// granted a permit. The future or waiter keeps its own busy count, and another thread can give that count back at once. This
+    /// thread still uses the job, so it needs a busy count of its own.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.busy.add_tasks(1);

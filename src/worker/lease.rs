@@ -27,9 +27,9 @@ pub struct Lease {
     pub turn: Cell<u32>,
     /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
-    /// The time from which the length of the turn counts: the start of the turn, or a later moment at which a turn with a child
-    /// had run all its tasks, and continued because no task of a sibling waited. `None` if the length is not measured: then a
-    /// turn with a child ends as soon as a task of a sibling waits.
+    /// The time from which the length of the turn counts. Usually this is the start of the turn. If a turn with a child has run
+    /// all its tasks, and continues because no task of a sibling waits, the length counts anew from then. `None` if the length is
+    /// not measured: then a turn with a child ends as soon as a task of a sibling waits.
     pub began: Cell<Option<Instant>>,
     /// The value of the field `turn` when the field `began` was set last.
     pub since: Cell<u32>,
@@ -131,8 +131,8 @@ impl Lease {
         self.since.set(since);
     }
 
-    /// Takes `count` busy counts out of the lease, for tasks that are pushed, and keeps at least one. If the lease has too few
-    /// for that, first adds the missing busy counts to the job's busy count and to the lease, and `credit` more for later pushes.
+    /// Takes `count` busy counts out of the lease, for tasks that are pushed, and keeps at least one. If the lease has too few,
+    /// first adds the missing busy counts to the job and to the lease, and `credit` more for later pushes.
     #[inline]
     pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
         let mut busy = self.busy.get();

@@ -12,7 +12,7 @@
 //! Claim: at a limit of 1 no popped task overtakes a ready task (`serial_in_order`). A task becomes ready only while no other
 //! task of the job holds a permit. So while a worker has a lease, a task is ready only if it became ready during a wait inside
 //! the lease's task. The worker reads the word after that wait (`order-1`). If the word then shows no ready task, another worker
-//! has put the ready task back at the front of the queue, or has dropped it. While the worker holds the permit, no further task
+//! has dropped the ready task, or has put it back at the front of the queue. While the worker holds the permit, no further task
 //! becomes ready. If a ready task has run inline, its empty cell counts as ready until a worker takes the cell out.
 
 mod paced;
@@ -98,9 +98,9 @@ impl Worker<'_> {
                 >= lease.turns.get().time.unwrap_or(TURN_TIME * share / 2)
     }
 
-    /// Returns true if the turn must end because tasks of other jobs wait. Let n be [`BUDGET`] times the job's share. A turn with a
-    /// turn time ends after that time, or after n tasks. Any other turn ends only after n, 2n, 3n and so on tasks: a turn that
-    /// continued after n tasks, because no other task waited, has another n tasks.
+    /// Returns true if the turn must end because tasks of other jobs wait. Let n be [`BUDGET`] times the job's share. A turn with
+    /// a turn time ends after that time, or after n tasks. Any other turn ends only after n, 2n, 3n and so on tasks. A turn that
+    /// continues after n tasks, because no other task waits, has another n tasks.
     #[inline]
     pub(super) fn is_others_turn(&self) -> bool {
         let lease = self.context.lease();

@@ -17,9 +17,8 @@ pub struct Depot {
     /// An estimate of the number of magazines in `full`.
     len: AtomicUsize,
     slabs: Mutex<Slabs>,
-    /// True if [`exchange_full`](Self::exchange_full) has returned the cells of a magazine to their slabs since the last call
-    /// of [`tidy`](Self::tidy), as happens when many tasks end at once. The next call of `tidy` then empties the reserve of
-    /// full magazines.
+    /// True if the reserve of full magazines was over-full since the last call of [`tidy`](Self::tidy), as after many tasks have
+    /// ended at once. The next call of `tidy` then empties the reserve.
     untidy: AtomicBool,
 }
 
@@ -103,8 +102,8 @@ impl Depot {
 /// Returns the cells of the depots' reserves to their slabs, if a burst of tasks has over-filled a reserve. A worker calls this
 /// function before it parks.
 ///
-/// The whole reserve is emptied, because a single cell in it keeps a whole slab: a slab goes back to the allocator only when
-/// all its cells are back in the slab.
+/// The whole reserve is emptied, because a slab goes back to the allocator only when all its cells are back in the slab. A single
+/// cell in the reserve would keep its whole slab.
 pub fn tidy() {
     depots().iter().for_each(Depot::tidy);
 }
