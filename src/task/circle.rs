@@ -2,7 +2,7 @@
 //! No join of such a circle could ever end.
 //!
 //! While a task with a handle waits to join another task, its thread notes the join:
-//! - `join-1`: The thread sets WAITED in the state word of the task that it joins.
+//! - `join-1`: The thread sets the bit WAITED in the state word of the task that it joins: the task is waited for.
 //! - `join-2`: Under the lock of all notes, the thread adds the note that its own task joins the other task.
 //! - `join-3`: The thread checks whether WAITED is set in the state word of its own task. If so, the thread follows the notes
 //!   under the lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to the

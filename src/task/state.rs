@@ -100,8 +100,8 @@ pub enum Reference {
 pub enum Claim {
     /// The caller owns the closure, and must run or drop it.
     Granted,
-    /// The caller does not own the closure. Either another thread has claimed the closure before, or the caller is a join that
-    /// may not run the closure inline. A join may not do so if the task is delayed, or if a clear drops it.
+    /// The caller does not own the closure. Either another thread has claimed the closure before, or the caller is a join. A join
+    /// may not run the closure inline if the task is delayed, or if a clear drops the task.
     Refused,
     /// The caller does not own the closure, because a join has claimed it before, to run it inline. The joining thread
     /// counts the task, so the caller must not count it.

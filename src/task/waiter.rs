@@ -10,13 +10,14 @@
 //! | 5   | WAITER   | the reference of the waiter                                                    |
 //!
 //! The thread that takes the cell from the queue *decides* the outcome of the wait (the *deciding thread*):
-//! - `grant-1`: the deciding thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the
-//!   thread keeps the permits.
-//! - `grant-2`: if SWAPPING was not set, the deciding thread takes the waker out of the cell and wakes it. The thread does this
-//!   step only when it holds no queue lock (module [`later`]).
+//! - `grant-1`: the deciding thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the waiter
+//!   was dropped, and the thread keeps the permits.
+//! - `grant-2`: if SWAPPING was not set, the waiter does not change its waker. So the deciding thread takes the waker out of the
+//!   cell and wakes it. The thread does this step only when it holds no queue lock (module [`later`]).
 //!
 //! A waiter that is a future, when the future is polled again:
-//! - `swap-1`: the waiter sets SWAPPING, and reads the outcome, in one change. If the outcome is decided, the waiter is ready.
+//! - `swap-1`: the waiter sets SWAPPING, so that a thread that decides later leaves the waker alone. In the same change the
+//!   waiter reads the outcome. If the outcome is decided, the waiter is ready.
 //! - `swap-2`: the waiter changes the waker. Then the waiter clears SWAPPING, and reads the outcome, in one change. If the
 //!   outcome is decided, the waiter is ready.
 //!

@@ -18,9 +18,9 @@ pub fn refuse_if_hopeless(needed: OpaqueJob) {
     }
 }
 
-/// Refuses a wait that ends when any one of several tasks ends. Returns if one of these tasks can begin, or has begun, without a
-/// permit that the task on this thread keeps. `needed` yields the job of each awaited task that has not begun, and `None` for
-/// each that has begun.
+/// Refuses a wait that ends when any one of several tasks ends. Returns if one of these tasks has begun, or can begin without a
+/// permit that the task on this thread keeps. Otherwise the wait could never end. `needed` yields the job of each awaited task
+/// that has not begun, and `None` for each that has begun.
 ///
 /// # Panics
 /// Refuses by [`unwind::refuse`].
