@@ -107,7 +107,7 @@ impl JoinError {
     }
 }
 
-/// The payload of a task's panic. Several threads can share a reference to it.
+/// The payload of a task's panic. Several threads can share a reference to the payload.
 ///
 /// # Examples
 ///

@@ -46,9 +46,9 @@
 //!
 //! # When a task starts
 //!
-//! A task starts when none of the *conditions* in this table keeps it from starting. The conditions are independent: several of
-//! them can keep a task from starting at once, and they can end in any order. A task that a condition keeps from starting holds
-//! no permit, no worker and no thread.
+//! A task starts when none of the *conditions* in the table below keeps it from starting. The conditions are independent: several
+//! of them can keep a task from starting at once, and they can end in any order. A task that a condition keeps from starting
+//! holds no permit, no worker and no thread.
 //!
 //! | condition | of | keeps a task from starting |
 //! |---|---|---|

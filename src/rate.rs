@@ -257,7 +257,7 @@ impl Pace {
     }
 }
 
-/// Returns the value for the field `saved` of a [`Pace`] with this rate.
+/// Returns the value for the field `saved` of a [`Pace`]: the time in which all tokens of the rate's burst but one come free.
 fn saved(rate: Rate) -> Duration {
     match rate.kind {
         Kind::Every { interval, burst } => interval.saturating_mul(burst - 1),

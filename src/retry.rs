@@ -243,8 +243,8 @@ pub struct Attempts {
 impl Attempts {
     /// Makes the state of a task that was not tried yet.
     pub fn new(policy: Retry) -> Self {
-        // Without a seed, the state of the generator begins with a random number of the standard library, in which
-        // each new hasher has random keys.
+        // Without a seed, the random generator starts with the value of a new hasher of the standard library, which has random
+        // keys.
         let random = policy.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         Self { policy, made: 0, random }
     }

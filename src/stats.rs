@@ -10,8 +10,8 @@ use std::fmt;
 /// too small by up to 16 tasks for each worker. `running` can include a task whose handle already has the outcome, until the
 /// task's permit is released.
 ///
-/// A task counts as completed, panicked or cancelled before a join of its handle returns. The exception is a task that its
-/// handle has cancelled in the queue. It counts only when a worker takes the task out of the queue, or when a thread waits for
+/// A task counts as completed, panicked or cancelled before a join of its handle returns. The exception is a task that its handle
+/// has cancelled in the queue. Such a task counts only when a worker takes the task out of the queue, or when a thread waits for
 /// the job.
 ///
 /// # Examples
@@ -36,9 +36,9 @@ pub struct JobStats {
     /// The number of tasks that hold a permit now. If the job [counts weights](crate::JobBuilder::weighted), the number
     /// of permits that these tasks hold.
     pub running: usize,
-    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number can be
-    /// too small in three cases: while a task of a job below runs, while a task with a weight above 1 runs, and while a task
-    /// waits inside and keeps a permit of an ancestor of the job.
+    /// The number of tasks that were admitted to a worker's deque or to the injector, and have not started. The number can be too
+    /// small while a task of a job below or a task with a weight above 1 runs. It can also be too small while a task waits inside
+    /// and keeps a permit of an ancestor of the job.
     pub ready: usize,
     /// The number of tasks in the job's queue that wait for a permit.
     ///

@@ -23,8 +23,8 @@ pub use arm::*;
 /// True in a build for loom or for shuttle. Loom runs models, and shuttle runs scenarios.
 pub const CHECKED: bool = cfg!(any(tollgate_loom, tollgate_shuttle));
 
-/// True in a build that asserts that each job and each pool is at rest when it is freed: none of its tasks is queued or
-/// running, and no thread waits for it.
+/// True in a build with assertions that each job and each pool is at rest when it is freed. *At rest* means that no task of it is
+/// queued or running, and that no thread waits for it.
 pub const RESTS: bool = CHECKED || cfg!(debug_assertions);
 
 /// Returns `model` in a build for loom or shuttle, and `production` in any other build. With smaller constants a model has

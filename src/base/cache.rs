@@ -90,7 +90,7 @@ fn take_own(layout: Layout) -> NonNull<u8> {
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-/// One thread's cache of free cells of one size. Each pointer is null until the first use.
+/// One thread's cache of free cells of one size. Both fields are null until the thread takes or frees a cell of this size.
 struct ThreadCache {
     /// The magazine that cells are taken from.
     serving: Cell<*mut Magazine>,
@@ -124,11 +124,9 @@ impl ThreadCache {
         }
     }
 
-    /// Replaces the serving magazine by one with cells, and takes a free cell from the new one. The serving magazine must be
-    /// empty.
-    ///
-    /// If the loading magazine has cells, swaps the serving and the loading magazine. Otherwise exchanges the serving magazine
-    /// at the depot for a magazine with cells.
+    /// Takes a free cell when the serving magazine, from which this thread takes cells, is empty. If the loading magazine, into
+    /// which this thread puts freed cells, is not empty, swaps the two magazines. Otherwise exchanges the serving magazine at the
+    /// depot for a magazine with cells.
     #[cold]
     fn reload(&self, class: usize) -> NonNull<u8> {
         let empty = unpack(&self.serving).unwrap_or_default();
@@ -144,10 +142,8 @@ impl ThreadCache {
         cell
     }
 
-    /// Replaces the loading magazine by an empty one, and puts a freed cell into the new one. The loading magazine must be
-    /// full.
-    ///
-    /// If the serving magazine is empty, swaps the serving and the loading magazine. Otherwise exchanges the loading magazine
+    /// Puts a freed cell away when the loading magazine, into which this thread puts freed cells, is full. If the serving
+    /// magazine, from which this thread takes cells, is empty, swaps the two magazines. Otherwise exchanges the loading magazine
     /// at the depot for an empty magazine.
     #[cold]
     fn unload(&self, class: usize, cell: *mut u8) {

@@ -1,6 +1,6 @@
 //! Counts the turns of a worker by class. From these counts the worker chooses the class in which it looks for a task first.
 //!
-//! A worker takes a ready task of the highest class that has one, with two exceptions. Because of them tasks of each class
+//! A worker takes a ready task of the highest class that has one, with two exceptions. These exceptions make tasks of each class
 //! start, however many tasks of a higher class are ready:
 //! - `due-1`: After [`NORMAL_AFTER`] turns of `High` in which a task of `Normal` was ready, the worker looks for tasks of
 //!   `Normal` before it looks for those of `High`.
@@ -25,12 +25,13 @@ pub const LOW_AFTER: u32 = scaled(32, 4, 4) as u32;
 pub struct ClassTurns {
     over_normal: Cell<u32>,
     over_low: Cell<u32>,
-    /// The job that had the last turn of each class. That job might have been freed, so the code only compares its address.
+    /// For each class, the job that had the worker's last turn of that class. The job might have been freed, so the code only
+    /// compares its address.
     last: [Cell<Option<OpaqueJob>>; 3],
 }
 
 impl ClassTurns {
-    /// Returns the classes in the order in which the worker must look at them now.
+    /// Returns the classes in the order in which the worker must now look for a task.
     pub fn order(&self) -> [Priority; 3] {
         use Priority::{High, Low, Normal};
         let normal_is_due = self.over_normal.get() >= NORMAL_AFTER; // due-1
@@ -57,12 +58,12 @@ impl ClassTurns {
         self.over_low.set(if passed { self.over_low.get() + 1 } else { 0 });
     }
 
-    /// Returns the job of `class` that had the last turn.
+    /// Returns the job that had the worker's last turn of `class`.
     pub fn last(&self, class: Priority) -> Option<OpaqueJob> {
         self.last[class as usize].get()
     }
 
-    /// Notes that the last turn of `class` is one with `job`.
+    /// Notes that `job` has the worker's last turn of `class`.
     pub fn set_last(&self, class: Priority, job: OpaqueJob) {
         self.last[class as usize].set(Some(job));
     }

@@ -94,8 +94,8 @@ impl Later {
     }
 }
 
-/// Notifies a waiter whose outcome is decided. If a [`Deferral`] exists on this thread, notifies the waiter when the last one
-/// ends.
+/// Notifies a waiter whose outcome is decided. While a [`Deferral`] exists on this thread, puts this off until the thread's last
+/// `Deferral` is dropped.
 pub fn notify(cell: CellPtr) {
     let now = LATER.with(|later| {
         let now = later.depth.get() == 0;
@@ -109,7 +109,8 @@ pub fn notify(cell: CellPtr) {
     }
 }
 
-/// Wakes all waiters of `key` in the parking lot. If a [`Deferral`] exists on this thread, wakes them when the last one ends.
+/// Wakes all waiters of `key` in the parking lot. While a [`Deferral`] exists on this thread, puts this off until the thread's
+/// last `Deferral` is dropped.
 pub fn wake(key: usize) {
     let now = LATER.with(|later| {
         let now = later.depth.get() == 0;

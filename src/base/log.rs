@@ -32,9 +32,9 @@ pub enum Kind {
     Admitted,
     /// A worker began or resumed the task.
     Started,
-    /// The task waits inside, without its permit.
+    /// The task waits, such as in `join` or `wait`, without its permit.
     Waits,
-    /// The task has waited inside, and has its permit again.
+    /// The task's wait, such as a `join` or `wait`, is over, and the task has its permit again.
     Resumed,
     /// A run of the task on a worker ended: the task has ended, or is a pending future.
     Ended(How),
@@ -61,14 +61,14 @@ pub enum Why {
     Clock,
     /// As many tasks run, or are about to start, as the limit allows.
     Limit,
-    /// Other tasks of the job are ready, or are before the task in the queue.
+    /// Other tasks of the job go first: they are ready, or stand before the task in the queue.
     Behind,
 }
 
 /// How a run of a task on a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// The task or the permit has ended.
+    /// The task, or the permit without a task, has ended.
     Over,
     /// The task has panicked.
     Panicked,
@@ -110,7 +110,7 @@ pub struct Event {
     pub kind: Kind,
 }
 
-// The documentation of `Timeline::start_with` says how many bytes an event takes.
+// The size of an event must be the one that the documentation of `Timeline::start_with` says.
 #[cfg(not(any(tollgate_loom, tollgate_shuttle)))]
 const _: () = assert!(size_of::<Event>() == 48);
 
@@ -135,15 +135,16 @@ impl Event {
 
 /// The task that runs on a thread, as its `Started` event has recorded it. All fields are 0 if no start was recorded.
 ///
-/// The field `task` alone does not identify the task: a cell can be freed, and used for another task, while the task that was
-/// in the cell still runs.
+/// The field `task` alone does not identify the task. The cell of a task can be freed, and used for another task, while the first
+/// task still runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Running {
     /// The address of the task's cell.
     pub task: usize,
     /// The id of the task's last `Started` event.
     pub start: u64,
-    /// How the task has ended, if it panicked or was dropped, and the worker is not told so by the cell's function.
+    /// How the task has ended, if it panicked or was dropped and the function that ran its cell does not tell the worker so.
+    /// Otherwise `None`.
     pub how: Option<How>,
 }
 
@@ -339,8 +340,8 @@ impl Log {
         self.add(|| Event { at, ..event });
     }
 
-    /// Adds the event that `event` returns to this thread's ring. Calls `event` under the lock of the ring. Returns the id of
-    /// the event.
+    /// Calls `event` under the lock of this thread's ring, and adds the event that it returns to that ring. Returns the id of the
+    /// event.
     fn add(&self, event: impl FnOnce() -> Event) -> u64 {
         let place = HERE.with(|here| match here.seat.get() {
             // A thread that is not a worker has no seat. The address of the thread's `Here` selects one of the rings for such
@@ -353,9 +354,8 @@ impl Log {
         id(place, number)
     }
 
-    /// Returns the number of a job's track. Calls `track` with an unused number, under the lock of the tracks. If the job has
-    /// no track yet, `track` must make the unused number the number of the job's track. In each case `track` must return the
-    /// number of the job's track.
+    /// Returns the number of a job's track, which the closure `track` must return. Calls `track` under the lock of the tracks,
+    /// and passes it an unused number. If the job's track has no number yet, `track` must give it the unused one.
     pub fn new_track(&self, info: Info, track: impl FnOnce(u32) -> u32) -> u32 {
         let mut tracks = locked(&self.tracks);
         let next = tracks.last + 1;

@@ -73,7 +73,7 @@ pub const ONLY: u64 = 0;
 pub enum Waited {
     /// The thread was woken, or did not park. The caller must check its condition again.
     Look,
-    /// The time `until` has passed.
+    /// The time `until`, which the caller of `park` has given, has passed.
     TimedOut,
 }
 

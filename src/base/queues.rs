@@ -26,10 +26,10 @@ pub struct Seat {
     pub batch: Worker<CellPtr>,
     /// The address of the job to which all tasks of the batch belong.
     batch_of: Cell<usize>,
-    /// The address of a job, and the number of that job's tasks at the top of `deque`. The code only compares the address.
+    /// The address of a job, and how many tasks at the top of `deque`, where the owner pops, belong to that job. The code only
+    /// compares the address.
     pub top: Cell<(usize, u64)>,
-    /// The number of times that the seat's owner has searched its deque, its batch and the injector for a task of the class
-    /// `Normal`, modulo 2³².
+    /// How often the seat's owner has searched its own deques and the injector for a task of the class `Normal`, modulo 2³².
     pub turns: Cell<u32>,
     /// The state of the random number generator that chooses the seats to steal from.
     rng: Cell<u32>,
@@ -38,8 +38,8 @@ pub struct Seat {
     pub others_first: Cell<bool>,
     /// The address of the job whose task the seat's owner runs, or 0. Read for statistics, and by thieves as a hint.
     job: AtomicUsize,
-    /// The number of busy counts of `job` that the seat's owner keeps for its next tasks: it has added them to the job's busy count
-    /// ahead of those tasks. Read for statistics.
+    /// How many busy counts of the job at `job` the seat's owner has added in advance, for tasks that it has not taken yet. Read
+    /// for statistics.
     spare: AtomicU64,
     /// The number of futures that became pending on this seat, less the number of pending futures that ended on this seat. A
     /// difference below 0 wraps.
@@ -152,8 +152,8 @@ impl Seat {
     /// Prepares the batch for tasks of the job with the address `job`. If the batch has tasks of another job, moves these
     /// tasks to the deque. Returns true if a task was moved.
     ///
-    /// If this call returns true, the caller must notify a worker. During the move a task is in neither the batch nor the deque, so
-    /// a worker that searched meanwhile did not find the task, and might have parked.
+    /// If this call returns true, the caller must notify a worker. During the move a task is in neither the batch nor the deque.
+    /// So a worker that searched meanwhile might have missed the task, and parked.
     #[inline]
     #[must_use]
     pub fn begin_batch(&self, job: usize) -> bool {

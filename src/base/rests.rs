@@ -2,11 +2,11 @@
 //! late, when the job is busy again, learns from this count that the job was idle.
 //!
 //! A waiter that finds its job idle can push a task at once. A second waiter, woken at the same time, then finds the job busy
-//! again. So the second waiter could miss each rest for ever. To prevent this, the first waiter adds one to the job's count of
-//! rests. A waiter that finds the job busy compares this count with the count at the start of its own wait. If the two counts
-//! differ, the job was idle meanwhile.
+//! again. So the second waiter could miss for ever each moment at which the job is idle. To prevent this, the first waiter adds
+//! one to the job's count of such moments (*rests*). A waiter that finds the job busy compares this count with the count at the
+//! start of its own wait. If the two counts differ, the job was idle meanwhile.
 //!
-//! A job has a count of rests only while a waiter waits for the job.
+//! A job has a count of its rests, the moments at which it was idle, only while a waiter waits for the job.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Mutex, MutexGuard, global};
@@ -25,7 +25,7 @@ struct Rest {
     count: u64,
 }
 
-/// A waiter that waits until a job is idle. The caller must keep the job until this value is dropped.
+/// A waiter that waits until a job is idle. The caller must keep the job's record alive until this value is dropped.
 #[derive(Debug)]
 pub struct Resting {
     key: usize,

@@ -22,8 +22,8 @@ pub struct Header {
     pub next: AtomicPtr<Header>,
 }
 
-/// A pointer to a job's record. Modules below `job` only compare the pointer. The second field makes a type with this pointer,
-/// such as a handle of a job, not unwind safe: a record can change behind a shared reference.
+/// A pointer to a job's record. Modules below `job` only compare the pointer. The second field makes each type that contains an
+/// `OpaqueJob` not unwind safe, because a record can change behind a shared reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpaqueJob(NonNull<()>, PhantomData<UnsafeCell<()>>);
 
@@ -36,7 +36,7 @@ impl OpaqueJob {
     /// Makes the opaque pointer of a job.
     ///
     /// # Safety
-    /// `record` must point to a record.
+    /// `record` must point to the record of a job.
     #[inline]
     pub unsafe fn new(record: NonNull<()>) -> Self {
         Self(record, PhantomData)
@@ -89,8 +89,8 @@ pub struct WaiterTable {
 #[cfg(feature = "futures")]
 #[derive(Debug)]
 pub struct FutureTable {
-    /// Cancels the future. Returns `None` if the caller must do nothing more: the future has ended, or a worker will drop it.
-    /// Otherwise no queue has the cell, and the caller must call `queue` with the returned flag.
+    /// Cancels the future. Returns `None` if the caller must do nothing more: the future has ended, or a worker will drop it. If
+    /// the function returns a flag, no queue has the cell, and the caller must call `queue` with that flag.
     pub(crate) cancel: unsafe fn(CellPtr) -> Option<bool>,
     /// Puts a cancelled future into a deque or the injector, so that a worker drops it. The flag must be true if the future
     /// waits without a permit.
@@ -236,8 +236,8 @@ impl CellPtr {
         unsafe { (self.header().vtable.is_gone)(self) }
     }
 
-    /// Returns true if a worker that runs this cell would start nothing: the task has begun, was cancelled by its handle, or
-    /// runs inside the task that joins it.
+    /// Returns true if a worker that runs this cell would start no task. The cell's task has begun, was cancelled by its handle,
+    /// or runs inside the task that joins it.
     pub fn is_claimed(self) -> bool {
         // SAFETY: the vtable is of the cell's type, and the cell is alive.
         unsafe { (self.header().vtable.is_claimed)(self) }
@@ -249,13 +249,13 @@ impl CellPtr {
         self.header().vtable.name.map(|name| unsafe { name(self) })
     }
 
-    /// Returns true if [`Job::clear`](crate::Job::clear) drops this cell, which is in a queue: its task has not started, or the
-    /// cell is empty. Returns false for the cell of a waiter that waits and for a puller of lazy input.
+    /// Returns true if [`Job::clear`](crate::Job::clear) drops this cell, because its task has not started or because the cell is
+    /// empty. Returns false for the cell of a waiter that still waits, and for the cell of a puller. The cell must be in a queue.
     pub fn clears(self) -> bool {
         self.is_gone() || (self.header().vtable.clear.is_some() && !self.is_claimed())
     }
 
-    /// Notes that [`Job::clear`](crate::Job::clear) drops this cell, which is in a queue.
+    /// Notes that [`Job::clear`](crate::Job::clear) drops this cell. The cell must be in a queue.
     pub fn note_cleared(self) {
         if let Some(note) = self.header().vtable.clear {
             // SAFETY: the vtable is of the cell's type, and the queue's reference keeps the cell alive.
@@ -287,9 +287,9 @@ impl CellPtr {
         unsafe { (self.waiter().notify)(self) }
     }
 
-    /// Cancels a pending future. Returns `None` if the caller must do nothing more: a worker will drop the future. Otherwise
-    /// the caller must call [`queue_cancelled`](Self::queue_cancelled) with the returned flag. The caller must make sure that
-    /// the future does not end meanwhile.
+    /// Cancels a pending future. Returns `None` if the caller must do nothing more: a worker will drop the future. If the call
+    /// returns a flag, the caller must pass it to [`queue_cancelled`](Self::queue_cancelled). The caller must make sure that the
+    /// future does not end meanwhile.
     #[cfg(feature = "futures")]
     #[must_use]
     pub fn cancel_pending(self) -> Option<bool> {
@@ -331,7 +331,8 @@ impl CellPtr {
 #[repr(C)]
 struct Sweep {
     header: Header,
-    /// The tasks that a clear drops, the last one first. Only the thread that took the sweep from its queue may use this field.
+    /// The tasks that a clear drops. The last element is dropped first. Only the thread that took the sweep from its queue may
+    /// use this field.
     cleared: sync::UnsafeCell<Vec<CellPtr>>,
 }
 
@@ -355,8 +356,8 @@ impl Sweep {
     }
 }
 
-/// Makes a sweep: a cell that is no task. The worker that takes the sweep drops the tasks in `cleared`, the last one first. If
-/// the job is cancelled, the worker then drops the tasks in the job's queue.
+/// Makes a sweep: a cell that is no task. The worker that takes the sweep drops the tasks in `cleared`, the last element first.
+/// If the job is cancelled, the worker then drops the tasks in the job's queue.
 pub fn sweep(job: OpaqueJob, cleared: Vec<CellPtr>) -> CellPtr {
     let cleared = sync::UnsafeCell::new(cleared);
     let sweep = Sweep { header: Header::new(&Sweep::VTABLE, job), cleared };

@@ -40,9 +40,9 @@ pub fn is_in_service() -> bool {
     })
 }
 
-/// If this thread serves a timer, hands the timer to another thread. Call this before a wait of a thread that runs no task. A
-/// timer's thread also runs user code, such as a waker, which can wait for a later entry of the same timer. During that wait
-/// only another thread can fire the entry.
+/// If this thread serves a timer, hands the timer to another thread. A thread that runs no task must call this function before it
+/// waits: it might be a timer's thread, which also runs user code, such as a waker. If that code waits for a later entry of the
+/// same timer, only another thread can fire the entry meanwhile.
 pub fn end_service() {
     HAND_OVER.with(|timer| {
         if let Some(hand_over) = timer.take()
@@ -145,11 +145,11 @@ impl<T> Timer<T> {
         Ok(())
     }
 
-    /// Replaces the calling thread, which serves the timer, by a new thread from `start`, and returns true. If no entry is
-    /// left or the timer is closed, starts no thread, and the timer has no thread from then on. Returns false if the new
-    /// thread could not be started: then the caller must keep serving the timer.
+    /// Makes a new thread serve the timer instead of the calling thread. If no entry is left or the timer is closed, starts no
+    /// thread, and no thread serves the timer from then on. Returns false if the new thread could not be started: then the
+    /// calling thread must keep serving the timer. Otherwise returns true.
     ///
-    /// `start` is called under the timer's lock, so it must run no user code.
+    /// `start` must start the new thread of the timer. It is called under the timer's lock, so it must run no user code.
     pub fn change_thread(
         &self,
         start: impl FnOnce() -> std::io::Result<thread::JoinHandle<()>>,

@@ -1,12 +1,13 @@
-//! Polls a handle as a future. If a task of a pool, itself a future, awaits tasks or jobs, counts these waits.
+//! Polls a handle as a future. Counts the tasks and jobs that a future of a pool awaits.
 //!
 //! The poll of a handle puts the waker into the parking lot, under the address of the task's cell. The cell has only the bit
-//! WAITED, and no place for the waker: a waker and its lock would take 24 bytes of each cell, and few handles are awaited
-//! before their task has ended.
+//! WAITED, and no place for the waker. A waker and its lock would take 24 bytes of each cell, and few handles are awaited before
+//! their task has ended.
 //!
-//! The poll of a handle sets WAITED and checks DONE in one change of the task's state word, under the bucket's lock (`park-2`).
-//! The thread that ends the task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in
-//! the parking lot, so only the waker of the handle's last poll is woken.
+//! The poll of a handle sets the bit WAITED in the task's state word. In the same change the poll reads the bit DONE, which says
+//! that the task has ended. The poll makes this change under the lock of the parking lot's bucket (`park-2`). The thread that
+//! ends the task reads WAITED in the change that sets DONE (`unpark-1`). Each handle has at most one entry in the parking lot, so
+//! only the waker of the handle's last poll is woken.
 //!
 //! # Without a permit
 //!
@@ -24,8 +25,9 @@
 //! If the job of a future or an ancestor of that job keeps permits, the state word does not count the future's waits. So no
 //! worker sets NO_PERMIT for that future, and the future keeps all its permits.
 //!
-//! The bit NO_PERMIT is set by the same change of the state word that ends a poll. A waker queues the future only after that
-//! change. So the waker (`await-3`) always sees whether the last poll has set NO_PERMIT.
+//! The bit NO_PERMIT says that a pending future waits without its permit. The change of the state word that ends a poll also sets
+//! this bit. A waker queues the future only after that change. So the waker (`await-3`) always sees whether the last poll has set
+//! NO_PERMIT.
 
 use crate::process;
 use crate::task::closure::Face;

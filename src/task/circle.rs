@@ -2,21 +2,21 @@
 //! No join of such a circle could ever end.
 //!
 //! While a task with a handle waits to join another task, its thread notes the join:
-//! - `join-1`: The thread sets WAITED in the state word of the task that it joins.
+//! - `join-1`: The thread sets the bit WAITED in the state word of the task that it joins: the task is waited for.
 //! - `join-2`: Under the lock of all notes, the thread adds the note that its own task joins the other task.
 //! - `join-3`: The thread checks whether WAITED is set in the state word of its own task. If so, the thread follows the notes
 //!   under the lock: from the joined task to the task that the joined task joins, and so on. If the notes lead back to the
 //!   thread's own task, the thread removes its own note under the same lock, and the join panics.
 //!
-//! Each circle of joins is found: the thread that notes the last join of a circle sees the notes of the circle's other joins,
-//! and sees WAITED set for its own task.
+//! Each circle of joins is found. The thread that notes the last join of a circle sees the notes of the circle's other joins.
+//! That thread also sees the bit WAITED set in the state word of its own task.
 //!
 //! Each circle of notes is a circle of joins that never end. A task with a note is blocked until the task that it joins has
-//! ended. A note can still exist just after its join has ended. That note leads to an ended task, which has no note itself, so
-//! the note is in no circle.
+//! ended. A note can still exist just after its join has ended. Such a note leads to an ended task, which has no note, so the
+//! note is in no circle.
 //!
-//! Only joins without a timeout are noted. A wait for a job or a scope is not noted, nor is a future that awaits. No other
-//! protocol uses the notes.
+//! Only joins without a timeout are noted. Waits for a job or a scope, and awaits of futures, are not noted. The notes serve only
+//! to find circles.
 
 use crate::base::task::CellPtr;
 use crate::job::record::JobPtr;
@@ -84,15 +84,15 @@ impl Noted {
         Some(noted)
     }
 
-    /// Follows the notes from the task at `joined`. If they lead to a task of this thread, removes the notes of this thread's
-    /// tasks, and returns the jobs of the tasks in that circle. Otherwise returns `None`.
+    /// Follows the notes from the task at `joined`. If the notes lead to a task of this thread, removes the notes of this
+    /// thread's tasks, and returns the jobs of the circle's tasks. Otherwise returns `None`.
     ///
     /// The search and the removal happen under one lock, so exactly one join of a circle finds the circle.
     fn take_out_of_circle(&self, joined: usize) -> Option<Vec<JobPtr>> {
         let mut joins = joins();
         let (mut at, mut jobs) = (joined, Vec::new());
-        // The walk takes at most as many steps as there are notes. Without this bound it would not end if the notes lead into a
-        // circle that does not contain this join. Another join finds that circle.
+        // The search follows at most as many notes as there are. Without this bound the search would not end if the notes lead
+        // into a circle that does not contain this join. Another join finds that circle.
         for _ in 0..joins.len() {
             let join = joins.get(&at)?;
             jobs.push(join.job);
@@ -115,11 +115,11 @@ impl Drop for Noted {
     }
 }
 
-/// Returns the panic message if the task at the address `joined`, which the innermost task on this thread joins, is an outer
-/// task on this thread. An outer task waits here until an inner task has run inline, so the join could never end. All joins of
-/// this circle are on this thread's stack, and have no notes.
+/// Returns a panic message if the innermost task on this thread joins an outer task on the same thread: the task at the address
+/// `joined`. The outer task waits until the inner task has run inline, so the join could never end. All joins of such a circle
+/// are on this thread's stack, and have no notes.
 ///
-/// Returns `None` if the joined task is the innermost one, or is not on this thread.
+/// Returns `None` if the joined task is the innermost task on this thread, or does not run on this thread.
 pub fn on_this_thread(context: &Context, joined: usize) -> Option<String> {
     let tasks = context.running_cells();
     let last = tasks.iter().position(|task| key(*task) == joined).filter(|&last| last > 0)?;

@@ -20,8 +20,8 @@ use crate::worker::context::Context;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// The cell of a task with a handle or an [`Owner`]. The slot holds the closure or future until a thread takes or drops it.
-/// When DONE is set, the slot holds the outcome.
+/// The cell of a task with a handle or an [`Owner`]. The field `slot` holds the closure or future until a thread takes or drops
+/// it. When the bit DONE is set in the state word, the field holds the outcome.
 #[repr(C)]
 pub struct Joint<F, T, O = ()> {
     pub header: Header,
@@ -110,7 +110,7 @@ where
         }
         // SAFETY: this thread has claimed the closure, so the slot holds the closure, and this thread owns it.
         let task = unsafe { this.take_task() };
-        // The outcome is reported after `as_task` has ended, because `as_task` needs the cell, and the report can free it.
+        // The outcome is reported after `as_task` has ended, because `as_task` needs the cell, and the report can free the cell.
         let outcome = Context::with(|context| match context {
             Some(context) => {
                 let key = cell.as_ptr().addr();
@@ -246,8 +246,8 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         let job = self.header.job();
         job.busy.add_tasks(1);
         if !self.state.unpin() {
-            // The join has cleared PINNED itself, so the join needs no busy count, and this thread gives the count back. It is not
-            // the job's last one, because the caller has another.
+            // The join has cleared PINNED itself, so the join needs no busy count, and this thread gives its new busy count back.
+            // That count is not the job's last one, because the caller has another.
             job.drop_tasks(1);
         }
     }
@@ -257,7 +257,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         self.owner
     }
 
-    /// Makes a cell with `task`, a closure or a future, in its slot.
+    /// Makes a cell that holds `task`, a closure or a future.
     pub fn make(header: Header, state: State, owner: O, task: F) -> NonNull<Face> {
         const { assert!(std::mem::offset_of!(Self, state) == std::mem::offset_of!(Face, state)) };
         let slot = UnsafeCell::new(Slot { task: ManuallyDrop::new(task) });
@@ -297,10 +297,10 @@ impl<F, T, O: Owner> Joint<F, T, O> {
         unsafe { Self::finish(cell, Err(error), reference) };
     }
 
-    /// Moves the closure out of the slot.
+    /// Moves the closure out of the cell.
     ///
     /// # Safety
-    /// The caller must have claimed the task, and the closure must be in the slot.
+    /// The caller must have claimed the task, and the closure must still be in the cell.
     unsafe fn take_task(&self) -> F {
         self.slot.with_mut(|slot| {
             // SAFETY: the caller claimed the task, so the slot holds the closure. The closure is moved out only once.
@@ -351,7 +351,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     /// Moves the outcome out of the cell.
     ///
     /// # Safety
-    /// The caller must have seen DONE, must own the outcome, and may call this function only once.
+    /// The caller must have seen that the bit DONE is set, must own the outcome, and may call this function only once.
     pub unsafe fn take_outcome(&self) -> Result<T, JoinError> {
         self.slot.with_mut(|slot| {
             // SAFETY: the caller has seen DONE, so the slot holds the outcome. The outcome is moved out only once.
@@ -363,7 +363,7 @@ impl<F, T, O: Owner> Joint<F, T, O> {
     ///
     /// # Safety
     /// The cell must be of the type `Self`, and `out` must point to memory for a `Result<T, JoinError>`. The caller must have
-    /// seen DONE, must own the outcome, and may call this function only once.
+    /// seen that the bit DONE is set, must own the outcome, and may call this function only once.
     pub unsafe fn outcome(cell: NonNull<Face>, out: *mut ()) {
         // SAFETY: the cell is of the type `Self`, and the caller has seen DONE and owns the outcome.
         let outcome = unsafe { cell.cast::<Self>().as_ref().take_outcome() };

@@ -3,7 +3,8 @@
 //! A task with a deadline is in the queue like any other task, and has an entry in the pool's timer. The entry has a reference
 //! to the task's cell. The thread that takes the entry out of the timer gives up that reference.
 //!
-//! - `start-1`: A thread that claims the closure, to run or to drop it, takes the entry out of the timer.
+//! - `start-1`: A thread that claims the closure of a task with a deadline, to run or to drop it, takes the deadline's entry out
+//!   of the timer.
 //! - `start-2`: A thread that has claimed the closure to run it reads the clock. If the deadline has come, the thread drops the
 //!   closure instead.
 //! - `expire-1`: The thread that fires the deadline's entry (the *firing thread*) tries to claim the closure. If another thread
@@ -84,7 +85,7 @@ impl Deadline {
 
 impl Owner for Deadline {
     fn claimed(self, cell: NonNull<Face>) {
-        // The task starts or is dropped, so the timer must not fire the entry (start-1).
+        // The task starts or is dropped, so the timer must not fire the deadline's entry (start-1).
         if self.pool.shared().timer.cancel(self.key).is_some() {
             // SAFETY: the entry had the reference that is given up here. The caller has another reference.
             unsafe { Face::release(cell, Reference::Waker) };
@@ -109,7 +110,8 @@ where
     /// The functions of a deadline's entry. A drain waits for the task itself, so the drain need not wait for the entry.
     const EXPIRE: Act = Act { fire: Self::expire, is_waited_for: |_| false };
 
-    /// Drops the task if its deadline has come and the task has not started. In each case gives up the entry's reference.
+    /// Drops the task if its deadline has come and the task has not started. In each case gives up the timer entry's reference to
+    /// the cell.
     fn expire(due: Due, key: Key) {
         let cell = due.cell();
         let whole = cell.cast::<Self>();

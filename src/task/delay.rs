@@ -20,14 +20,14 @@
 //! - `undelay-2`: While the thread takes the entry out (`undelay-1`), a drain waits for the thread, which counts as
 //!   outstanding. Afterwards the thread checks whether the drain must end. So a drain that has waited only for this entry ends.
 //!
-//! A thread that cancels a job sets the flag `Cancelled`, executes a full fence, and reads the job's list of timer keys under
-//! the list's lock. If the list has keys, a sweep takes their entries out of the timer. No delayed task is missed. The list and
-//! its lock are made with the job's first key. Both threads execute a fence, so the cancelling thread sees the list, or the
-//! thread that delays the task sees the flag. If the cancelling thread sees the list, both threads lock it. So the cancelling
-//! thread sees the task's key, or the other thread sees the flag (`delay-1`).
+//! A thread that cancels a job (the *canceller*) sets the flag `Cancelled`, executes a full fence, and reads the job's list of
+//! timer keys under the list's lock. If the list has keys, a sweep takes their entries out of the timer. The canceller misses no
+//! delayed task. The list and its lock are made with the job's first key. The canceller and the thread that delays a task (the
+//! *delayer*) both execute a fence. So the canceller sees the list, or the delayer sees the flag. If the canceller sees the list,
+//! both threads lock the list. So the canceller sees the task's key, or the delayer sees the flag (`delay-1`).
 //!
-//! If a sweep or a clear finds a key in a job's list of timer keys, and the timer has no entry with that key, then another
-//! thread has taken the entry out of the timer, and has the task (`delay-2`).
+//! A sweep or a clear can find a key in a job's list of timer keys for which the timer has no entry. Then another thread has
+//! taken the entry out of the timer, and has the task (`delay-2`).
 //!
 //! The cell of a delayed task counts as an owner of the pool, because the task's handle can use the timer after the job was
 //! freed.
@@ -45,7 +45,8 @@ use crate::sync::time::Instant;
 use crate::task::closure::{Face, Owner};
 use crate::task::state::DELAYED;
 
-/// The functions of a delayed task's entry. When the entry fires, `start` pushes the task. A drain waits for the entry.
+/// The functions of a delayed task's entry in the timer. When the entry fires, `start` pushes the task. A drain waits for the
+/// entry.
 static START: Act = Act { fire: start, is_waited_for: |_| true };
 
 /// The entry of a delayed task in the timer of the task's pool.
@@ -62,7 +63,7 @@ impl Delay {
         Self::again(pool, when)
     }
 
-    /// Makes a further timer entry for a cell that counts as an owner of the pool already.
+    /// Makes a further timer entry for a cell that already counts as an owner of the pool.
     pub fn again(pool: PoolPtr, when: Instant) -> Self {
         Self { pool, key: pool.shared().timer.key(when) }
     }
@@ -108,7 +109,7 @@ impl Delay {
     pub fn take_out(self) -> bool {
         let shared = self.pool.shared();
         let mut entry = None;
-        // By `defer_end` this thread counts as outstanding while it takes the entry out (undelay-2).
+        // `defer_end` makes a drain wait for this thread while the thread takes the entry out (undelay-2).
         shared.defer_end(|| entry = shared.timer.cancel(self.key)); // undelay-1
         if let Some(due) = entry {
             forget(due.cell().job(), self.key);
@@ -178,7 +179,7 @@ fn push(cell: CellPtr) {
     if job.pool().drops() {
         inject_to_drop(cell, job);
     } else {
-        // The push gives the queue the reference to the cell. The busy count is given back only after the push (delay-3).
+        // The push gives the queue the reference to the cell. The busy count keeps the job busy until after the push (delay-3).
         gate::push(job, cell);
         job.drop_tasks(1);
     }

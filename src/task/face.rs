@@ -83,8 +83,8 @@ impl Face {
 }
 
 /// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions of the owner are
-/// called from the push of the task until its cell was freed. By default these functions do nothing, except that `take_panic`
-/// drops the payload.
+/// called from the push of the task until just after the task's cell is freed. By default these functions do nothing, except that
+/// `take_panic` drops the payload.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
@@ -92,12 +92,12 @@ pub trait Owner: Copy + Send {
     const DELAYED: bool = false;
     /// The function that returns the name of the task. `None` if tasks of this owner have no name.
     const NAME: Option<fn(Self) -> NonNull<str>> = None;
-    /// Receives the payload of the panic of a task without a handle.
+    /// Receives the payload of a panic, if a task without a handle panics.
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }
-    /// Called at the end of the task. By then the closure was run or dropped. The outcome was dropped, or the task's handle
-    /// owns the outcome.
+    /// Called at the end of the task. By then the closure was run or dropped. The outcome was dropped, or belongs to the task's
+    /// handle.
     fn task_ended(self) {}
     /// Called by the thread that has claimed the task's closure, before that thread runs or drops the closure.
     fn claimed(self, _: NonNull<Face>) {}

@@ -233,8 +233,8 @@ where
         }
         let word = state.load();
         let alone = word.is_alone();
-        // If the queue's reference is the only one, no thread can cancel the future any more. Otherwise this change
-        // makes each later cancel fail. In both cases `word` says whether an earlier cancel succeeded.
+        // If the queue's reference is the only one, no thread can cancel the future any more. Otherwise this thread sets
+        // CANCELLED, so that each later cancel fails. In both cases `word` says whether an earlier cancel succeeded.
         let word = if alone { word } else { state.set(CANCELLED) };
         let outcome = match outcome {
             Ok(value) if word.has(CANCELLED) => {
@@ -298,9 +298,9 @@ fn resume_sample(cell: CellPtr) {
 /// Puts a pending future that was woken or cancelled into a queue, so that a worker polls or drops it. The caller must not use
 /// the cell afterwards.
 ///
-/// If `without_permit` is false, the future has its permits, and goes into a deque or the injector. If `to_the_end` is true, it
-/// goes to the end of the injector, behind the ready tasks there. A poller passes true for `to_the_end` if the future was woken
-/// during the poll.
+/// If `without_permit` is false, the future has its permits, and goes into a deque or the injector. If `to_the_end` is true, the
+/// future goes to the end of the injector, behind the ready tasks there. A poller passes true for `to_the_end` if the future was
+/// woken during the poll.
 ///
 /// If `without_permit` is true, the future waits without its permits, and goes to the front of its job's queue. A future that
 /// must be dropped goes to the end of the injector instead, because its drop needs no permit.

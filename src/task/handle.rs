@@ -225,15 +225,15 @@ impl<T> TaskHandle<T> {
 
     /// Cancels the task. Returns true if this call has cancelled the task.
     ///
-    /// If the task has not started, its closure or future is dropped now, on this thread. The handle then returns
+    /// If the task has not started, its closure or future is dropped now, on this thread. A join then returns
     /// [`JoinError::Cancelled`].
     ///
     /// If the task is a closure that has started, the closure runs to its end, and its result is kept. From now on
     /// [`is_cancelled`](crate::is_cancelled) returns true in this closure, and the closure is not tried again.
     ///
     /// If the task is a future that has started, it is never polled again. A worker drops the future at once, or at the end of
-    /// the poll that is running. The handle then returns `Cancelled`. If the future waits in its job's queue for a permit, the
-    /// future is dropped when a worker takes it from the queue.
+    /// the poll that is running. A join then returns `Cancelled`. If the future waits in its job's queue for a permit, the future
+    /// is dropped when a worker takes it from the queue.
     ///
     /// # Examples
     ///
@@ -258,7 +258,8 @@ impl<T> TaskHandle<T> {
         }
         Context::with(|context| {
             let Some(context) = context else { return };
-            // If the task runs on this thread already, neither call runs it, and `wait` refuses the join.
+            // If the task already runs on this thread, neither `run_inside` nor `inline::run` runs it, and `wait` refuses the
+            // join.
             if !self.task.run_inside(context) {
                 inline::run(context, self.task);
             }
@@ -342,7 +343,7 @@ pub enum Stage {
     Pending,
     /// The future was pending and was woken, so it will be polled again.
     Woken,
-    /// The task has its outcome.
+    /// The task has ended, and its outcome is final.
     Ended,
 }
 

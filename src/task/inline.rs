@@ -20,17 +20,18 @@
 //!   permits of the joining task (`wait-4`). Before the thread waits for such a permit, it lends its seat, and releases the
 //!   permits at the common gates.
 //!
-//! The joined task's job stays alive while the joining thread uses it. An unclaimed task keeps its job alive. Another thread
-//! that claims the joined task first adds a busy count for the joining thread (`pin-2`). When the joining thread has counted
-//! the joined task as busy (`inline-1`), that count keeps the job alive.
+//! The joined task's job stays alive while the joining thread uses it. While no thread has claimed the joined task, that task
+//! keeps its job alive. Before another thread claims the joined task, it adds a busy count for the joining thread (`pin-2`).
+//! After the joining thread has counted the joined task as busy (`inline-1`), that count keeps the job alive.
 //!
 //! If the cell of a task that runs inline lies in a deque or in the injector, the cell stays there, and is empty from then on.
 //! The worker that takes the cell out finds the task claimed, and gives up the cell.
 //!
-//! An inline run closes a circle of waits only if a usual join would close it, too: in both cases the joining task continues
-//! only after the joined task has ended. After an inline run the joining thread might have to wait until it can re-acquire a
-//! permit of the joining task (`inline-4`). That wait closes no circle either. The thread has no seat meanwhile, so it blocks no
-//! worker. The joining task holds no permit of a gate above the one at which it waits, except at gates that keep permits.
+//! Tasks that wait for each other in a circle are a deadlock. An inline run closes such a circle only if a usual join would close
+//! it, too: in both cases the joining task continues only after the joined task has ended. After an inline run the joining thread
+//! might have to wait for a permit of the joining task (`inline-4`). That wait closes no circle either. The thread has no seat
+//! meanwhile, so it blocks no worker. The joining task then holds no permit of a gate above the gate at which it waits, except at
+//! gates that keep permits.
 //!
 //! A task that was delayed never runs inline in a task of another job. The timer's thread clears DELAYED in the state word of a
 //! delayed task, and then pushes the task. Between these two steps the task is in no queue, so a joining thread cannot tell

@@ -104,7 +104,7 @@ impl TaskPtr {
 /// later, and then wakes the waiters if the job is idle. While the job or an ancestor is held, no worker takes the cell out, so
 /// this call wakes the waiters.
 ///
-/// No wake-up is lost if another thread pauses a gate, or sets its limit to 0, at the same time. The claim comes before the
+/// No wake-up is lost if another thread pauses a gate, or sets its limit to 0, at the same time. The task was claimed before the
 /// full fence of this call. So this call sees that the gate is held, or the other thread sees that the task is claimed.
 pub fn note_empty(job: JobPtr) {
     fence_after_rmw();

@@ -8,7 +8,7 @@
 //! - `retry-1`: The worker writes the key of the next timer entry into the cell. Then the worker gives up its claim of the
 //!   closure. If the handle has asked the task to end, the worker ends the task instead.
 //! - `retry-2`: The worker arms the timer, and then checks whether another thread has claimed the closure meanwhile. If so, the
-//!   worker takes the entry out, and injects the task, so that some worker drops it.
+//!   worker takes the entry out of the timer, and injects the task, so that a worker drops the task.
 //!
 //! A thread that cancels a retried task by its handle:
 //! - `stop-1`: The thread claims the closure. If a worker has claimed the closure, the thread asks the task to end instead. The
@@ -146,7 +146,7 @@ where
     /// Calls the closure once. Returns whether the task has ended or needs another attempt.
     ///
     /// # Safety
-    /// The closure must be in the cell's slot, and the caller must have claimed the closure.
+    /// The closure must be in the cell's field `slot`, and the caller must have claimed the closure.
     unsafe fn attempt(&self, cell: CellPtr) -> Then<T, E> {
         let job = self.header.job();
         self.slot.with_mut(|slot| {
@@ -177,8 +177,8 @@ where
     /// the handle has asked the task to end, returns false: the caller must end the task.
     ///
     /// # Safety
-    /// The cell must be of the type `Self`. The closure must be in the cell's slot. The caller must have claimed the closure,
-    /// and must have the queue's reference.
+    /// The cell must be of the type `Self`. The closure must be in the cell's field `slot`. The caller must have claimed the
+    /// closure, and must have the queue's reference.
     unsafe fn wait_again(cell: CellPtr, when: Instant) -> bool {
         // SAFETY: the cell is of the type `Self`, and the reference that is added below keeps it alive.
         let this = unsafe { cell.cast::<Self>().as_ref() };

@@ -31,7 +31,7 @@ impl ScopedTask {
     /// Returns the task's handle.
     ///
     /// # Safety
-    /// The task must have been made with a handle and with this result type. The call must be the first.
+    /// The task must have been made with a handle, and its result must be of the type `T`. The function may be called only once.
     pub unsafe fn handle<T>(&self) -> TaskHandle<T> {
         TaskHandle::new(self.0)
     }

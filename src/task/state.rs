@@ -40,8 +40,9 @@
 //! SCHEDULED (`schedule-1`) before the poller clears POLLING (`poll-3`), the poller sees SCHEDULED, and queues the future. If
 //! all wakers set SCHEDULED later, the first of them sees that no worker polls the future, and queues it.
 //!
-//! A waker that finds SCHEDULED set must still write the state word, although no bit changes. By this write (Release) the
-//! poller of the next poll (Acquire) sees what the waking thread wrote before it called the waker.
+//! A waker that finds SCHEDULED set, because the future was woken before, must still write the state word, although no bit
+//! changes. By this write (Release) the poller of the next poll (Acquire) sees what the waking thread wrote before it called the
+//! waker.
 
 #![cfg_attr(
     not(feature = "futures"),
@@ -99,14 +100,14 @@ pub enum Reference {
 pub enum Claim {
     /// The caller owns the closure, and must run or drop it.
     Granted,
-    /// The caller does not own the closure. Another thread has claimed the closure before, or the caller is a join, and joins
-    /// must not run this closure inline, because it is delayed or was cleared.
+    /// The caller does not own the closure. Either another thread has claimed the closure before, or the caller is a join. A join
+    /// may not run the closure inline if the task is delayed, or if a clear drops the task.
     Refused,
     /// The caller does not own the closure, because a join has claimed it before, to run it inline. The joining thread
     /// counts the task, so the caller must not count it.
     Inline,
-    /// A join has pinned the task, because the join uses the task's job. The caller has taken the cell out of a queue. It must
-    /// add a busy count of the job for the join, clear PINNED, and claim again.
+    /// A join has pinned the task, because the join uses the task's job. The caller has taken the cell out of a queue. The caller
+    /// must add a busy count of the job for the join, clear PINNED, and claim again.
     Pinned,
 }
 
@@ -116,7 +117,7 @@ pub enum Claim {
 pub enum Finish {
     /// The thread must do nothing: the handle owns the outcome. The thread's reference was given up.
     Nothing,
-    /// The thread must wake the handle's waiter. The thread's reference was given up.
+    /// The thread must wake the waiters for the end of the task. The thread's reference was given up.
     Wake,
     /// The thread must drop the outcome, because there is no handle, and then give up its reference if it has one.
     Drop,
@@ -302,7 +303,8 @@ impl Snapshot {
         (Self(next), EndPoll::Pending { woken, without_permit })
     }
 
-    /// Schedules a future, as its waker (`schedule-1`). If `ends` is true, also gives up the waker's reference.
+    /// Notes that a waker has woken the future, which must be polled again (`schedule-1`). If `ends` is true, also gives up the
+    /// waker's reference.
     const fn wake(self, ends: bool) -> (Self, Wake) {
         let next = Self(if ends { self.0 - WAKER } else { self.0 });
         if self.has(DONE) {
@@ -417,25 +419,25 @@ impl State {
         self.change(Snapshot::claim_taken)
     }
 
-    /// Sets PINNED (`pin-1`). Changes nothing and returns false if the closure was claimed, if the task is delayed or was
-    /// cleared, or if PINNED is set.
+    /// Pins the task for a join: sets PINNED (`pin-1`). Changes nothing and returns false if the closure was claimed, the task is
+    /// delayed, a clear drops the task, or PINNED is set already.
     pub fn pin(&self) -> bool {
         self.change(Snapshot::pin)
     }
 
-    /// Clears PINNED. Returns false if another thread has cleared PINNED before.
+    /// Ends the pin of the task by a join: clears PINNED. Returns false if another thread has cleared PINNED before.
     pub fn unpin(&self) -> bool {
         self.change(|word| (Snapshot(word.0 & !PINNED), word.has(PINNED)))
     }
 
-    /// Claims the closure for a join that has set PINNED, and clears PINNED. The second result is false if another thread has
-    /// cleared PINNED before.
+    /// Claims the closure for a join that has pinned the task, and clears PINNED. The second result is false if another thread
+    /// has cleared PINNED before.
     pub fn claim_pinned(&self) -> (Claim, bool) {
         self.change(Snapshot::claim_pinned)
     }
 
-    /// Gives up the claim of a closure that will be called again, and sets DELAYED. If the handle has asked the task to end,
-    /// changes nothing and returns false: the caller keeps the claim.
+    /// Gives up the claim of a closure that will be called again, and sets DELAYED, so that no join runs the closure inline. If
+    /// the handle has asked the task to end, changes nothing and returns false: the caller keeps the claim.
     pub fn again(&self) -> bool {
         self.change(Snapshot::again)
     }
@@ -446,8 +448,8 @@ impl State {
         self.change(Snapshot::ask)
     }
 
-    /// Sets DONE after the outcome was written (`unpark-1`). If the task has a handle, gives up `reference` in the same change.
-    /// Afterwards the caller must not use the cell, except if it has another reference.
+    /// Sets DONE, which makes the outcome final, after the outcome was written (`unpark-1`). If the task has a handle, gives up
+    /// `reference` in the same change. Afterwards the caller must not use the cell, except if it has another reference.
     #[inline]
     pub fn finish(&self, reference: Option<Reference>) -> Finish {
         let reference = reference.map_or(0, |reference| reference as u64);
@@ -479,8 +481,8 @@ impl State {
         self.change(Snapshot::end_poll)
     }
 
-    /// Schedules the future: a waker of the future was woken. If `ends` is true, that waker is used up, and its reference is given
-    /// back.
+    /// Notes that a waker has woken the future, which must be polled again (`schedule-1`). If `ends` is true, also gives up the
+    /// waker's reference.
     pub fn wake(&self, ends: bool) -> Wake {
         self.change(|word| word.wake(ends))
     }

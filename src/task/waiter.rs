@@ -10,13 +10,14 @@
 //! | 5   | WAITER   | the reference of the waiter                                                    |
 //!
 //! The thread that takes the cell from the queue *decides* the outcome of the wait (the *deciding thread*):
-//! - `grant-1`: the deciding thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the
-//!   thread keeps the permits.
-//! - `grant-2`: if SWAPPING was not set, the deciding thread takes the waker out of the cell and wakes it. The thread does this
-//!   step only when it holds no queue lock (module [`later`]).
+//! - `grant-1`: the deciding thread sets GRANTED or REFUSED, and reads the other bits, in one change. If LEFT is set, the waiter
+//!   was dropped, and the thread keeps the permits.
+//! - `grant-2`: if SWAPPING was not set, the waiter does not change its waker. So the deciding thread takes the waker out of the
+//!   cell and wakes it. The thread does this step only when it holds no queue lock (module [`later`]).
 //!
 //! A waiter that is a future, when the future is polled again:
-//! - `swap-1`: the waiter sets SWAPPING, and reads the outcome, in one change. If the outcome is decided, the waiter is ready.
+//! - `swap-1`: the waiter sets SWAPPING, so that a thread that decides later leaves the waker alone. In the same change the
+//!   waiter reads the outcome. If the outcome is decided, the waiter is ready.
 //! - `swap-2`: the waiter changes the waker. Then the waiter clears SWAPPING, and reads the outcome, in one change. If the
 //!   outcome is decided, the waiter is ready.
 //!
@@ -26,12 +27,12 @@
 //!   was granted a permit gives the permit back, for the next task or waiter in the queue.
 //!
 //! All steps of a waiter, and of the thread that decides its outcome, are changes of one word. So no permit is lost if a waiter
-//! is dropped: the deciding thread sees LEFT and keeps the permits (`grant-1`), or the waiter sees GRANTED and gives the
-//! permits back (`leave-1`). No wake-up is lost: if the deciding thread sees SWAPPING, it wakes no waker, but the waiter clears
-//! SWAPPING later, and then sees the outcome (`swap-2`).
+//! is dropped. Either the deciding thread sees LEFT and keeps the permits (`grant-1`), or the waiter sees GRANTED and gives the
+//! permits back (`leave-1`). No wake-up is lost either. If the deciding thread sees SWAPPING, it wakes no waker. But the waiter
+//! clears SWAPPING later, and then sees the outcome (`swap-2`).
 //!
-//! Only one thread touches the waker of a waiter at a time. If SWAPPING was set before the outcome was decided, that thread is
-//! the waiter. Otherwise it is the thread that decides the outcome.
+//! Only one thread touches the waker of a waiter at a time. If the waiter has set SWAPPING before the outcome was decided, that
+//! thread is the waiter. Otherwise it is the thread that decides the outcome.
 //!
 //! A waiter that is a thread has no waker. The thread that decides the outcome wakes it in the parking lot, where the key is
 //! the address of the cell (`grant-2`).
@@ -65,8 +66,8 @@ struct Waiting {
     state: State,
     /// The number by which the timeline identifies the waiter and its permit.
     number: Number,
-    /// True if the waiter counts as a cancelled task when it is refused or dropped. False if the waiter is a pusher, because
-    /// then the pusher's task is counted.
+    /// True if the waiter counts as a cancelled task when it is refused or dropped. False if the waiter is a pusher, because the
+    /// pusher's task is counted instead.
     counts: bool,
     /// The waker of a waiting future. `None` for a waiting thread, and when the cell is freed.
     waker: UnsafeCell<Option<Waker>>,
@@ -106,32 +107,32 @@ impl Snapshot {
 }
 
 impl State {
-    /// Reads the word. Ordering: Acquire; pairs with `decide`. A waiter that sees GRANTED also sees what the tasks that had
-    /// the permit before did.
+    /// Reads the state word. Ordering: Acquire; pairs with `decide`. A waiter that sees GRANTED also sees the writes of the tasks
+    /// that had the permit before.
     fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
-    /// Sets GRANTED or REFUSED (`grant-1`). Returns the word before the change.
+    /// Decides the outcome of the wait: sets GRANTED or REFUSED (`grant-1`). Returns the state word before the change.
     fn decide(&self, bit: u32) -> Snapshot {
         // Ordering: AcqRel; Release for the waiter, Acquire for the waker that the waiter has stored.
         Snapshot(self.0.fetch_or(bit, Ordering::AcqRel))
     }
 
-    /// Sets SWAPPING (`swap-1`). Returns the word before the change.
+    /// Sets SWAPPING before the waiter changes its waker (`swap-1`). Returns the state word before the change.
     fn begin_swap(&self) -> Snapshot {
         // Ordering: AcqRel; pairs with `decide`.
         Snapshot(self.0.fetch_or(SWAPPING, Ordering::AcqRel))
     }
 
-    /// Clears SWAPPING (`swap-2`). Returns the word before the change.
+    /// Clears SWAPPING after the waiter has changed its waker (`swap-2`). Returns the state word before the change.
     fn end_swap(&self) -> Snapshot {
         // Ordering: AcqRel; Release for the new waker, Acquire for what the permit's last owner did.
         Snapshot(self.0.fetch_and(!SWAPPING, Ordering::AcqRel))
     }
 
-    /// Clears SWAPPING. If the outcome is not decided, sets LEFT and gives up the waiter's reference in the same change
-    /// (`leave-1`). Returns the word before the change.
+    /// Clears SWAPPING for a waiter that is dropped. If the outcome is not decided, sets LEFT and gives up the waiter's reference
+    /// in the same change (`leave-1`). Returns the state word before the change.
     fn leave(&self) -> Snapshot {
         // Ordering: AcqRel; Release for the new state of the waker, Acquire for what the permit's last owner did.
         let left = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -221,8 +222,8 @@ unsafe fn grant(cell: CellPtr) -> bool {
     // SAFETY: the cell is a waiter's, and the caller of `grant` took it from its queue.
     let granted = unsafe { decide(cell, GRANTED) };
     if !granted {
-        // The waiter was dropped before, so it gets no permit. The timeline has an event of the grant already, so a further
-        // event notes that the permit was given back. The job lasts, because the caller has permits and a busy count of it.
+        // The waiter was dropped before, so it gets no permit. The timeline has an event of the grant already, so a further event
+        // notes that the permit was given back. The job stays alive, because the caller has permits and a busy count of the job.
         events::given_back(job, noted);
     }
     granted

@@ -1,4 +1,4 @@
-//! Measures the tasks of adaptive jobs, and updates a limit at the end of an interval.
+//! Measures how long tasks of adaptive jobs have their permits, and updates a job's limit at the end of each interval.
 //!
 //! An adaptive job has the flag `Rated`, so its tasks start by the same code as tasks with a rate. Only tasks of adaptive jobs,
 //! and of jobs below them, have a sample. While a closure runs, its worker keeps the sample in its context. While a future is
@@ -30,16 +30,16 @@ pub fn begin(job: JobPtr, resumed: bool) -> Sample {
     Sample { began: job.pool().now(), overloaded: false, resumed }
 }
 
-/// Adds the sample of a task of `job` to the intervals of its adaptive gates. The task has ended, and still has its permits.
-/// Call this before they are released.
+/// Adds the sample of an ended task of `job` to the interval of each adaptive gate of the task. Call this before the task's
+/// permits are released.
 #[cold]
 pub fn end(job: JobPtr, sample: Sample) {
     let now = job.pool().now();
     add(job, now, now.saturating_duration_since(sample.began), sample.overloaded);
 }
 
-/// Adds the sample of a task of `job` to the intervals of its adaptive gates. The task has had its permits for the time `took`,
-/// and still has them. `overloaded` is true if the task has reported an overload.
+/// Adds a sample of a task of `job` to the interval of each adaptive gate of the task. The task has had its permits for the time
+/// `took`, and must still have them. `overloaded` is true if the task has reported an overload.
 #[cold]
 pub fn end_after(job: JobPtr, took: Duration, overloaded: bool) {
     add(job, job.pool().now(), took, overloaded);

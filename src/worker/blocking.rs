@@ -124,7 +124,7 @@ pub fn wait_in_any_case(key: usize, wait: impl Fn() -> bool) {
     });
 }
 
-/// The message of the panic of a hook that waits on a thread of the pool.
+/// The panic message if a hook waits on a thread of the pool.
 const NOT_HERE: &str = "a hook of a pool waits on the pool's own thread, for what that thread may have to run: \
                         wait inside a task";
 
@@ -225,8 +225,8 @@ fn without_permits_inside(
 /// can run its closure without one.
 const MOST_FOR_BLOCKING: usize = 256;
 
-/// While this value exists, the pool counts this thread as blocked. `None` if an earlier value on this thread has counted the
-/// thread already.
+/// While this value exists, the pool counts this thread as blocked. The field is `None` if the thread already counted as blocked
+/// when the value was made.
 struct Blocked<'a>(Option<&'a Context>);
 
 impl<'a> Blocked<'a> {

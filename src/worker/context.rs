@@ -38,7 +38,7 @@ struct Frame {
     outer: *const Frame,
 }
 
-/// When this value is dropped, removes the frame of the innermost task from the thread's chain of frames.
+/// When this value is dropped, removes the innermost task's frame from the chain of tasks that run or wait on the thread.
 struct Restore<'a> {
     context: &'a Context,
     outer: *const Frame,
@@ -127,7 +127,7 @@ impl Context {
         })
     }
 
-    /// Returns what all threads of the pool share.
+    /// Returns the state that all threads of the pool share.
     pub fn pool(&self) -> &Shared {
         self.here.pool()
     }
@@ -198,8 +198,9 @@ impl Context {
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a busy count of the running job for this thread, which still uses the job. The task's own busy count stays with the
-    /// pending future or the waiter, and another thread can give that count back at once.
+    /// Adds a busy count of the running job for this thread. Call this when a future becomes pending, or before a waiter is
+    /// granted a permit. The future or waiter keeps its own busy count, and another thread can give that count back at once. This
+    /// thread still uses the job, so it needs a busy count of its own.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.busy.add_tasks(1);

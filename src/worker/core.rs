@@ -22,7 +22,8 @@ pub(super) struct Worker<'a> {
     pub(super) context: &'a Context,
     /// True if the pool counts this worker as searching.
     pub(super) searching: Cell<bool>,
-    /// The job that had the last turn. The job might have been freed, so the code only compares its address.
+    /// The job that had this worker's last turn; in a pool with classes, the last turn of the class that is searched. The job
+    /// might have been freed, so the code only compares its address.
     pub(super) last: Cell<Option<JobPtr>>,
 }
 
@@ -31,8 +32,8 @@ pub(super) struct Worker<'a> {
 pub(super) enum Then {
     /// The worker keeps the permit for the next task of the job.
     GoOn,
-    /// The worker keeps the permit for the next task of the job, and does not count the task as ended. Either the task is a
-    /// future that awaits another task or a job, and will acquire another permit, or the task was cancelled before it started.
+    /// The worker keeps the permit for the next task of the job, and does not count the task as ended. The task is a future that
+    /// awaits a task or a job, and will acquire another permit. Or the task was cancelled before it started.
     GoOnUnended,
     /// The worker leaves the permit to the task, because the task is a pending future.
     LeavePermit,

@@ -13,8 +13,8 @@ impl Context {
     /// turn time.
     pub fn is_out_of_time(&self) -> bool {
         let (began, most) = (self.lease().began.get(), self.lease().turns.get().time);
-        // A turn with a child that began with a woken future has no start time. Its time counts as passed, because the
-        // future had a turn before it was pending (time-2).
+        // If a turn with a child job begins with a woken future, the turn has no start time. The turn's time counts as passed,
+        // because the future had a turn before it was pending (time-2).
         let Some((began, most)) = began.zip(most) else { return true };
         self.pool().now().saturating_duration_since(began) >= most
     }

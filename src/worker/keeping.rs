@@ -6,8 +6,8 @@ use crate::job::record::JobPtr;
 use crate::unwind;
 use crate::worker::context::Context;
 
-/// Refuses a wait for tasks of the job `needed`, if the task on this thread keeps the one permit that they need to begin.
-/// Returns if the wait can end, or if no task runs on this thread. The awaited tasks must not have begun.
+/// Refuses a wait for tasks of the job `needed`, if these tasks need the one permit that the task on this thread keeps. Returns
+/// if the wait can end, or if no task runs on this thread. The awaited tasks must not have begun.
 ///
 /// # Panics
 /// Refuses by [`unwind::refuse`].
@@ -18,8 +18,9 @@ pub fn refuse_if_hopeless(needed: OpaqueJob) {
     }
 }
 
-/// Refuses a wait that ends when one of several tasks ends, if none of these tasks can begin without a permit that the task on
-/// this thread keeps. `needed` yields the job of each awaited task that has not begun, and `None` for each that has begun.
+/// Refuses a wait that ends when any one of several tasks ends. Returns if one of these tasks has begun, or can begin without a
+/// permit that the task on this thread keeps. Otherwise the wait could never end. `needed` yields the job of each awaited task
+/// that has not begun, and `None` for each that has begun.
 ///
 /// # Panics
 /// Refuses by [`unwind::refuse`].

@@ -12,8 +12,8 @@ use std::cell::Cell;
 pub struct Lease {
     /// The job of the lease. `None` if the thread holds no permit.
     pub job: Cell<Option<JobPtr>>,
-    /// The parent of the lease's job. This is a copy, because each push writes the cache line of the record's own field, so
-    /// that a read of that field is slow.
+    /// The parent of the lease's job: a copy of the field of the job's record. A read of that field would be slow, because each
+    /// push writes the cache line of that field.
     pub parent: Cell<Option<JobPtr>>,
     /// The number of the job's busy counts that this thread has: at least one while the thread holds the permits.
     pub busy: Cell<u64>,
@@ -27,9 +27,9 @@ pub struct Lease {
     pub turn: Cell<u32>,
     /// The share, turn time and class of the lease's job.
     pub turns: Cell<Turns>,
-    /// The time from which the length of the turn counts. Usually this is the begin of the turn. If a child's turn has run
-    /// all its tasks, and no task of a sibling waits, the turn continues and its length counts from that moment. `None` if
-    /// the length is not measured: then a child's turn ends as soon as a task of a sibling waits.
+    /// The time from which the length of the turn counts. Usually this is the start of the turn. If a turn with a child has run
+    /// all its tasks, and continues because no task of a sibling waits, the length counts anew from then. `None` if the length is
+    /// not measured: then a turn with a child ends as soon as a task of a sibling waits.
     pub began: Cell<Option<Instant>>,
     /// The value of the field `turn` when the field `began` was set last.
     pub since: Cell<u32>,
@@ -131,8 +131,8 @@ impl Lease {
         self.since.set(since);
     }
 
-    /// Takes `count` busy counts out of the lease, for tasks that are pushed, and keeps at least one. If the lease has too
-    /// few for that, first takes the missing busy counts from the job, and `credit` more for later pushes.
+    /// Takes `count` busy counts out of the lease, for tasks that are pushed, and keeps at least one. If the lease has too few,
+    /// first adds the missing busy counts to the job and to the lease, and `credit` more for later pushes.
     #[inline]
     pub fn use_up_busy_counts(&self, job: JobPtr, count: u64, credit: u64) {
         let mut busy = self.busy.get();

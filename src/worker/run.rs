@@ -50,7 +50,7 @@ pub fn work(pool: PoolPtr, index: usize, seat: usize) {
 
 /// Why a thread no longer serves its seat.
 enum Left {
-    /// The thread has lent its seat, while it waited inside a task.
+    /// The thread has lent its seat, because a task on this thread has waited.
     Seat,
     /// The drain of the pool has ended, so the thread ends.
     Pool,

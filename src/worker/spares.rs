@@ -30,10 +30,10 @@ pub fn usual_name(index: usize) -> String {
 }
 
 /// Lends the seat with the index `seat` to a spare worker. If no spare worker is idle, starts a new one, unless the pool already
-/// has as many as `most` or as the pool's own maximum. On success the calling thread must not use the seat any more.
+/// has `most` spare workers, or its own greatest number of them. On success the calling thread must not use the seat any more.
 ///
 /// # Errors
-/// Returns an error if no spare is idle and no further spare can be started. The caller then keeps the seat.
+/// Returns an error if no spare worker is idle and no further one can be started. The caller then keeps the seat.
 pub fn lend(pool: PoolPtr, seat: usize, most: usize) -> Result<(), NoSpare> {
     let shared = pool.shared();
     let made = match shared.spares.lend(seat, most)? {
@@ -43,9 +43,9 @@ pub fn lend(pool: PoolPtr, seat: usize, most: usize) -> Result<(), NoSpare> {
     start(pool, made, seat).inspect_err(|_| shared.spares.give_up(None))
 }
 
-/// Lends the seat with the index `seat` to a new spare worker, even above the pool's greatest number of spares. If `seat` is
-/// `None`, the new spare gets a seat that another thread has left. If no thread has left a seat, starts no spare. On success
-/// the calling thread must not use its seat any more.
+/// Lends the seat with the index `seat` to a new spare worker, even above the pool's greatest number of spare workers. If `seat`
+/// is `None`, the new spare worker gets a seat that another thread has left. If no thread has left a seat, starts no spare
+/// worker. On success the calling thread must not use its seat any more.
 ///
 /// # Errors
 /// Returns an error if the platform starts no thread. The caller then keeps the seat.

@@ -9,11 +9,11 @@
 //! - `order-1`: After a wait inside, the lease gets an old epoch. So the worker checks the job's word before its next task.
 //! - `order-2`: If a task of the job is ready, the worker pops no task, and ends the turn. The ready task can then start.
 //!
-//! Claim: at a limit of 1 no popped task overtakes a ready task (`serial_in_order`). A task becomes ready only while no other task
-//! of the job holds a permit. So beside a lease a task is ready only in one case: it became ready while the lease's task waited
-//! inside. The worker reads the word after that wait (`order-1`). If the word then shows no ready task, another worker has put
-//! that task back at the front of the queue, or has dropped it. While the worker holds the permit, no further task becomes ready.
-//! The empty cell of a ready task that has run inline counts as ready, too, until a worker takes it out.
+//! Claim: at a limit of 1 no popped task overtakes a ready task (`serial_in_order`). A task becomes ready only while no other
+//! task of the job holds a permit. So while a worker has a lease, a task is ready only if it became ready during a wait inside
+//! the lease's task. The worker reads the word after that wait (`order-1`). If the word then shows no ready task, another worker
+//! has dropped the ready task, or has put it back at the front of the queue. While the worker holds the permit, no further task
+//! becomes ready. If a ready task has run inline, its empty cell counts as ready until a worker takes the cell out.
 
 mod paced;
 
@@ -27,12 +27,12 @@ use crate::sync::{fence_after_rmw, shrunk, spin_loop};
 use crate::worker::core::{BUDGET, Worker};
 use std::time::Duration;
 
-/// If its deque has tasks of other jobs, a worker usually takes the newest task of the deque. Once in this number of tasks it
-/// takes the oldest one.
+/// A worker whose deque has tasks of other jobs usually takes the newest task of the deque. Once in this number of tasks the
+/// worker takes the oldest one.
 pub const OLDEST_EVERY: u32 = 4 * BUDGET;
-/// If all tasks in its deque seem to belong to its job, a worker usually takes the newest task of the deque. Once in this
-/// number of tasks it takes the oldest one. If tasks push further tasks from inside, the oldest task usually pushes the most.
-/// So with a smaller number the deque would grow longer.
+/// A worker whose deque seems to have only tasks of the running job usually takes the newest task of the deque. Once in this
+/// number of tasks the worker takes the oldest one. The oldest task usually pushes the most further tasks, so with a smaller
+/// number the deque would grow longer.
 const OWN_OLDEST_EVERY: u32 = 16 * OLDEST_EVERY;
 /// The number of tasks of a turn after which a worker adds the completed tasks to the job's tally.
 const COUNTED_EVERY: u32 = BUDGET;
@@ -63,8 +63,9 @@ impl Worker<'_> {
         }
     }
 
-    /// If tasks wait in the queue of `parent` or of an ancestor of `parent`, notes the present time as the start of the turn.
-    /// The turn then ends after its time, or after its number of tasks. Otherwise the turn has no start time.
+    /// If tasks wait in the queue of `parent` or of an ancestor of `parent`, notes the present time as the start of the turn. The
+    /// turn then ends after its time, or after its number of tasks. Otherwise the turn has no start time, and ends as soon as a
+    /// task of a sibling waits.
     #[inline]
     fn begin_turn_below(&self, parent: JobPtr) {
         let lease = self.context.lease();
@@ -97,9 +98,9 @@ impl Worker<'_> {
                 >= lease.turns.get().time.unwrap_or(TURN_TIME * share / 2)
     }
 
-    /// Returns true if the turn must end because tasks of other jobs wait. Let n be [`BUDGET`] times the job's share. A turn with a
-    /// turn time ends after that time, or after n tasks. Any other turn ends only after n, 2n, 3n and so on tasks: a turn that
-    /// continued after n tasks, because no other task waited, has another n tasks.
+    /// Returns true if the turn must end because tasks of other jobs wait. Let n be [`BUDGET`] times the job's share. A turn with
+    /// a turn time ends after that time, or after n tasks. Any other turn ends only after n, 2n, 3n and so on tasks. A turn that
+    /// continues after n tasks, because no other task waits, has another n tasks.
     #[inline]
     pub(super) fn is_others_turn(&self) -> bool {
         let lease = self.context.lease();
@@ -114,8 +115,8 @@ impl Worker<'_> {
             && self.context.others_wait()
     }
 
-    /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends. `unlimited`
-    /// must be true if the job is unlimited. If the call finds that this has changed, it updates `unlimited`.
+    /// Returns the job's next task, which runs under the permits of the lease. Returns `None` if the turn ends. `unlimited` must
+    /// say whether the job is unlimited. If the call finds that this has changed, it updates `unlimited`.
     #[inline]
     pub(super) fn next_under_permit(&self, job: JobPtr, unlimited: &mut bool) -> Option<CellPtr> {
         let lease = self.context.lease();
@@ -123,8 +124,8 @@ impl Worker<'_> {
         lease.turn.set(turn);
         // A thread without a seat runs no further task.
         let seat = self.context.seat()?;
-        // The most frequent cases come first: a task of the queue if the job is not unlimited, otherwise of the batch, or of the
-        // deque after pushes from inside.
+        // The most frequent cases come first. If the job is not unlimited, the next task comes from the queue. Otherwise the task
+        // comes from the batch, or, after pushes from inside a task, from the deque.
         if turn & lease.mask.get() != 0 && self.pool().epoch() == lease.epoch.get() {
             if !*unlimited {
                 if lease.parent.get().is_some_and(|parent| self.is_siblings_turn(parent)) {
@@ -356,7 +357,7 @@ impl Worker<'_> {
         let none = self.refill(job, 0);
         debug_assert!(none.is_none(), "no task was to be kept");
         if self.context.seat().is_none_or(|seat| seat.batch.is_empty()) {
-            // Pushers that have seen the flag `BatchOut` rely on this worker to check the queue. So it checks the queue now.
+            // Pushers that have seen the flag `BatchOut` rely on this worker to check the queue, so this worker checks it now.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
             fence_after_rmw();
@@ -373,7 +374,7 @@ impl Worker<'_> {
             // so its busy count goes to the lease.
             lease.take_busy_count();
             job.queue().push_returned(cell);
-            // The batch is no longer used, so the flag is cleared: pushers must not rely on the batch.
+            // The worker gives up the batch, so it clears the flag `BatchOut`: pushers must not rely on the batch any more.
             lease.batch_out.set(false);
             job.permits.clear(Flag::BatchOut);
         }
@@ -407,7 +408,8 @@ impl Worker<'_> {
             && let Some(cell) = next()
         {
             if moved == 0 {
-                // The busy counts must exist before another worker can run the tasks. Unused counts stay with the lease.
+                // Each task of the batch needs a busy count before another worker can run the task. Unused counts stay with the
+                // lease.
                 lease.use_up_busy_counts(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);

@@ -1,4 +1,4 @@
-//! The depot: where threads exchange magazines of one size class.
+//! The depot: where threads exchange magazines, which are arrays of free cells of one size.
 
 use super::magazine::Magazine;
 use super::slabs::Slabs;
@@ -17,9 +17,8 @@ pub struct Depot {
     /// An estimate of the number of magazines in `full`.
     len: AtomicUsize,
     slabs: Mutex<Slabs>,
-    /// True if [`exchange_full`](Self::exchange_full) has returned the cells of a magazine to their slabs since the last call
-    /// of [`tidy`](Self::tidy), as happens when many tasks end at once. The next call of `tidy` then empties the reserve of
-    /// full magazines.
+    /// True if the reserve of full magazines was over-full since the last call of [`tidy`](Self::tidy), as after many tasks have
+    /// ended at once. The next call of `tidy` then empties the reserve.
     untidy: AtomicBool,
 }
 
@@ -85,8 +84,8 @@ impl Depot {
         self.untidy.store(true, Ordering::Relaxed);
     }
 
-    /// If `untidy` is set, clears it, and returns the cells of the reserve to their slabs. If `untidy` is not set, does
-    /// nothing.
+    /// If `untidy` is set, clears it, and returns all cells of the reserve of full magazines to their slabs. If `untidy` is not
+    /// set, does nothing.
     fn tidy(&self) {
         // Ordering: Relaxed both; this worker calls `tidy` itself after `take_back_all`, and the length is an estimate.
         if self.untidy.load(Ordering::Relaxed) {
@@ -103,14 +102,14 @@ impl Depot {
 /// Returns the cells of the depots' reserves to their slabs, if a burst of tasks has over-filled a reserve. A worker calls this
 /// function before it parks.
 ///
-/// The whole reserve is emptied, because a single cell in it keeps a whole slab: a slab goes back to the allocator only when
-/// all its cells are back in the slab.
+/// The whole reserve is emptied, because a slab goes back to the allocator only when all its cells are back in the slab. A single
+/// cell in the reserve would keep its whole slab.
 pub fn tidy() {
     depots().iter().for_each(Depot::tidy);
 }
 
 /// Puts the cells of the depots' reserves back into their slabs, and returns the number of magazines that the reserves had.
-/// Panics if any other cell is in use. Only models call this function, when no thread uses a cell.
+/// Panics if a cell is not in its slab then. Only models call this function, when no thread uses a cell.
 #[cfg(tollgate_loom)]
 pub fn empty_reserve() -> usize {
     let mut reserve = 0;

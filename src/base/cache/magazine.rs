@@ -87,7 +87,7 @@ impl Magazine {
     }
 }
 
-/// Prefetches the first [`SMALL`](super::SMALL) bytes of a cell. They lie on one cache line, or on two.
+/// Prefetches the first [`SMALL`](super::SMALL) bytes of a cell, which lie on one cache line or on two.
 #[inline]
 fn prefetch(cell: *const u8) {
     prefetch_write(cell);

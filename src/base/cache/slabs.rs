@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 pub const SLAB: usize = shrunk(64 << 10, 512);
 /// The greatest number of slabs in a group.
 const GROUP: usize = shrunk(4, 2);
-/// The number of slabs of a new group is the number of slabs that exist divided by `SHARE`, but at least 1 and at most `GROUP`.
+/// A new group has one slab for each `SHARE` slabs that exist, but at least one slab and at most `GROUP` slabs.
 const SHARE: usize = shrunk(8, 1);
 
 /// The head of a slab. The slab's list of free cells lies behind the head, and the cells lie behind that list.
@@ -268,8 +268,8 @@ impl Slabs {
         }
     }
 
-    /// Notes that no cell of one more slab is in use or in a magazine. `first` is the first slab of this slab's group. If
-    /// this was the group's last slab with such a cell, frees the group.
+    /// Notes that all cells of a slab are free in the slab now. `first` is the first slab of that slab's group. If this is so for
+    /// each slab of the group, frees the group, unless the group is the only slab of this cell size.
     #[cold]
     fn slab_is_unused(&mut self, first: NonNull<Slab>) {
         let (started, len) = {
@@ -282,7 +282,7 @@ impl Slabs {
             (group.started, group.len)
         };
         if self.len == 1 {
-            // This is the process's only slab for cells of this size. It is not freed, because the next task will need it.
+            // The process's only slab for cells of this size is not freed, because the next task will need it.
             return;
         }
         for index in 0..started {

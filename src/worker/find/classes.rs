@@ -35,8 +35,8 @@ impl Worker<'_> {
         self.search_normal()
     }
 
-    /// Returns the next task by class: asks the classes in the order that the seat's counts give now, and stops at the first
-    /// class with a ready task. The function `normal` looks for a task of the class `Normal`.
+    /// Searches the classes for the next task, and stops at the first class with a ready task. The seat's counts of turns decide
+    /// the order of the classes. The function `normal` looks for a task of the class `Normal`.
     #[cold]
     fn find_by_class(&self, normal: fn(&Self) -> Option<CellPtr>) -> Option<CellPtr> {
         let (seat, pool) = (self.seat(), self.pool());

@@ -12,8 +12,8 @@
 //! queue. Between the first check and the pop, another thread can pause the job, and then push the task that the worker pops.
 //! The second check finds this pause.
 //!
-//! The second check is made only if the lease's epoch is not the pool's epoch. But some changes of the words advance no epoch.
-//! So the lease of a paced turn has an old epoch, and the worker makes the second check after each pop.
+//! After a pop the worker checks the words only if the lease's epoch is not the pool's epoch. But some changes of the words
+//! advance no epoch. So the lease of a paced turn has an old epoch, and the worker checks the words after each pop.
 
 use super::COUNTED_EVERY;
 use crate::base::task::CellPtr;
