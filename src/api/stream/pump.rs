@@ -293,9 +293,9 @@ where
         if wakes {
             parking_lot().wake(self.results.key());
         }
-        // The iterator might have been dropped before this thread stored the result. This thread and `stop` both take the lock
-        // of the results. So either this thread sees here that the iterator was dropped, or `stop` finds the stored result and
-        // drops it.
+        // The iterator might have been dropped before this thread stored the result. This thread and `stop` both take the lock of
+        // the results. So either this thread sees here that the iterator was dropped, and drops the result, or `stop` finds the
+        // stored result and drops it.
         if self.is_abandoned() {
             self.drop_results();
         }
