@@ -115,7 +115,8 @@ impl Job {
         }
     }
 
-    /// Panics if the caller is a task of this job or of a job below it, or is in a forked child.
+    /// Panics if the caller is a task of this job or of a job below it. Panics in a child process of `fork`, too, because the
+    /// pool has no workers there.
     #[track_caller]
     pub(crate) fn refuse_to_wait_inside(&self) {
         assert!(!self.0.pool().is_in_child(), "{}", process::NO_WORKERS);
