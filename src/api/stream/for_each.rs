@@ -281,7 +281,7 @@ where
             if left == 0 && !stop {
                 return Chunk::Done;
             }
-            // A reading of the clock for each item would be slow. So the puller reads the clock after each quarter of the items that
+            // To read the clock after each item would be slow. So the puller reads the clock after each quarter of the items that
             // it has pulled as one chunk. `run` is the number of these items that have run.
             let run = pulled - left;
             let reads = !stop && run >= checked + pulled / 4;

@@ -232,8 +232,8 @@ where
         });
     }
 
-    /// Pulls items and runs `f` with each. Stops when no item is left, when there is no room for a result, or when `turn` says so.
-    /// The caller must have raised the number of running pullers.
+    /// Pulls items and runs `f` with each of them. Stops when no item is left, when there is no room for a result, or when `turn`
+    /// says so. The caller must have raised the number of running pullers.
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {
