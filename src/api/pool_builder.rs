@@ -212,8 +212,8 @@ impl PoolBuilder {
     /// counts as waiting if a spare worker replaces it. A thread that blocks in another way does not count as waiting.
     ///
     /// In two cases the pool starts one spare worker above the greatest number, so that a wait does not panic. One case is the
-    /// end of a [`scope`](crate::Job::scope), which must wait for its tasks. The other case is a task that has run a task of
-    /// another job inline, and must then wait to re-acquire its own permit.
+    /// end of a [`scope`](crate::Job::scope), which must wait for its tasks. In the other case a task has run a task of another
+    /// job inline, and must wait to re-acquire its own permit.
     ///
     /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256 spare workers. With
     /// 256 or more, the call blocks its worker.
@@ -320,8 +320,8 @@ impl PoolBuilder {
             match builder.spawn(move || run::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    // Subtracts the workers that were not started from the pool's number of workers, so that the drop of the pool
-                    // does not wait for them.
+                    // Subtracts the workers that were not started from the pool's number of workers. Otherwise the drop of the
+                    // pool would wait for them.
                     shared.shared().give_up_workers(workers - index);
                     shared.disown((workers - index) as u64);
                     drop(Pool {

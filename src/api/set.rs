@@ -55,8 +55,8 @@ pub struct TaskSet<T> {
     tasks: BTreeMap<SetTaskId, TaskHandle<T>>,
     next: u64,
     ended: Arc<EndedList>,
-    /// The number of the task that the last poll took from the list of ended tasks, if the outcome of this task was not final at
-    /// that time. The next poll begins with this task.
+    /// The number of an ended task that the last poll took from the list, but whose outcome was not final then. The next poll
+    /// begins with this task.
     last: Option<SetTaskId>,
     /// The wait for this set, if the set is polled by a future that is a task of a pool.
     wait: Wait,

@@ -22,7 +22,7 @@
 //!   this puller sends one.
 //!
 //! No puller stays missing. Say that puller A found the lock of the input taken, and puller B unlocked the input. Both execute a
-//! fence (`pull-2`, `send-2`). So A gets the lock at its last try and continues (`pull-3`), or B reads that a puller is missing
+//! fence (`pull-2`, `send-2`). So A gets the lock at its last try and continues (`pull-3`). Or B reads that a puller is missing
 //! and sends one (`send-3`).
 
 pub mod chunks;
@@ -257,9 +257,9 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// A puller that another thread queues during this call is dropped, too. Both threads take the lock of `queued`. So either
-    /// this thread finds the new puller in `queued` and drops it, or the other thread sees that the feed is finished and drops
-    /// it.
+    /// A puller that another thread queues during this call is dropped, too. Both threads take the lock of `queued`. If this
+    /// thread has the lock last, it finds the new puller and drops it. Otherwise the other thread sees that the feed is finished,
+    /// and drops the puller.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);

@@ -21,8 +21,8 @@ impl JobBuilder {
     ///   child has turns of its own.
     /// - *Latency.* A lone task of another job waits for at most 16·n tasks of this job on each worker.
     /// - *Waits.* A task that waits inside can end the turn. The turn ends if the worker's thread blocks in the wait. At a limit
-    ///   of 1 the turn also ends if the next task of the job has become ready during the wait, because that task must start
-    ///   before the tasks in the queue.
+    ///   of 1 the turn also ends if the next task of the job has become ready meanwhile. That task must start before the tasks in
+    ///   the queue.
     ///
     /// # Panics
     ///
@@ -108,8 +108,8 @@ impl JobBuilder {
     /// [`Low`](Priority::Low) jobs last. Without this call a job has the class of its parent, or [`Normal`](Priority::Normal).
     ///
     /// A worker chooses a job by its class when it begins a turn. A ready task of a higher class stops neither a running task nor
-    /// a turn that has begun. So on each worker a ready task of class `High` waits for at most the turn in progress, one turn of
-    /// each other `High` job, and the turns that keep lower classes from starving.
+    /// a turn that has begun. On each worker, a ready task of class `High` waits at most for these turns: the turn in progress,
+    /// one turn of each other `High` job, and the turns that keep lower classes from starving.
     ///
     /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`.
     /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These numbers hold

@@ -11,7 +11,7 @@ impl JobBuilder {
     /// sum of the weights of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count
     /// permits, not tasks.
     ///
-    /// - If a heavy task is first in the queue of this job, no task behind it in this queue starts before it. But tasks of three
+    /// - If a heavy task is first in the queue of this job, no task behind it in this queue starts first. But tasks of three
     ///   kinds can start or continue before the heavy task: tasks of another child, if a worker has already begun a turn with
     ///   that child; tasks that have waited inside and re-acquire their permits; and woken futures of the heavy task's own job.
     ///   The heavy task starves only if new tasks of these kinds keep coming.

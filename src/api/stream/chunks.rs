@@ -1,10 +1,10 @@
 //! A *chunk* is the items that a puller of `Job::for_each` pulls at once. This module lets a puller give back items of its
 //! chunk.
 //!
-//! A puller *holds* a chunk of more than one item until it has run all these items, or has given back the rest. A puller gives
-//! back the rest if it must stop within its chunk. Other pullers pull these items before they pull the input. Items can be given
-//! back even after the end of the input, as long as a puller holds a chunk. The number `held` counts the pullers that hold a
-//! chunk. Two steps make sure that a puller pulls all items that are given back:
+//! A puller *holds* a chunk of several items until it has run all of them, or has given back the rest. A puller gives back the
+//! rest if it must stop within its chunk. Other pullers pull these items before they pull the input. Items can be given back even
+//! after the end of the input, as long as a puller holds a chunk. The number `held` counts the pullers that hold a chunk. Two
+//! steps make sure that a puller pulls all items that are given back:
 //!
 //! - `chunk-1`: a puller that has run its chunk lowers `held`, the number of pullers with a chunk. Then this puller tries the
 //!   lock of the input. If another puller has the lock, this puller lowers the number of running pullers, executes a full fence,

@@ -23,10 +23,10 @@ impl Job {
     /// of the calls is the order of the input.
     ///
     /// The first task begins with one item. If pulling an item and calling `f` take less than 5 µs together, a task pulls several
-    /// items at once. Their number is at most 2,048, at most as many as take about 10 µs, and at most the lower bound of the
-    /// input's [`size_hint`](Iterator::size_hint). So items that take long are pulled one at a time, and so are the items of a
-    /// channel, whose lower bound is 0. If items take longer than expected, the task gives back the items that it has not run,
-    /// and other tasks pull them.
+    /// items at once. They are at most 2,048, at most as many as take about 10 µs, and at most as many as the lower bound of the
+    /// input's [`size_hint`](Iterator::size_hint). So items that take long are pulled one at a time. So are the items of a
+    /// channel, because that lower bound is 0. If items take longer than expected, the task gives back the items that it has not
+    /// run, and other tasks pull them.
     ///
     /// Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of this job, or the turn of another job, must
     /// wait for the end of a block.
@@ -269,8 +269,8 @@ where
         loop {
             let go_on = self.run_block(&mut rest, block);
             let left = rest.0.len();
-            // The end of the input finishes the feed only when no puller holds a chunk. So if the feed is finished while items of
-            // this chunk are left, another puller's call of the closure has returned false or panicked.
+            // The end of the input finishes the feed only when no puller holds a chunk. If the feed is finished while this chunk
+            // has items left, there is another reason: another puller's call of the closure has returned false or panicked.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
                     self.each.chunks.give_back(&mut rest);
@@ -299,8 +299,8 @@ where
     }
 }
 
-/// A block of items that a puller runs. The drop of the block counts the calls of the closure that returned, and puts the items
-/// that were not run back into `rest`. Until then, all items of the chunk that were not run are in the field `slots`, so that the
+/// A block of items that a puller runs. The drop of the block counts the calls of the closure that returned. It also puts the
+/// items that were not run back into `rest`. Until then, the field `slots` has all items of the chunk that were not run. So the
 /// compiler keeps the address of the next item in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,

@@ -5,9 +5,9 @@
 //!
 //! No room for a result stays unused. A puller that finds no room lowers the number of running pullers, executes a full fence,
 //! and checks for room again. If there is still no room, the puller ends. A thread that has taken a result executes a full fence.
-//! If at least half of the room is free, this thread then sends a puller if one is *missing* (module `stream`). By the two
-//! fences, the puller that ends sees the room, or the thread that has taken the result sees that this puller has ended (`pull-1`
-//! to `send-3` of module `stream`).
+//! If at least half of the room is free, this thread then sends a puller if one is *missing* (module `stream`). Because of the
+//! two fences, the puller that ends sees the room, or the other thread sees that the puller has ended (`pull-1` to `send-3` of
+//! module `stream`).
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -294,8 +294,8 @@ where
             parking_lot().wake(self.results.key());
         }
         // The iterator might have been dropped before this thread stored the result. This thread and `stop` both take the lock of
-        // the results. So either this thread sees here that the iterator was dropped, and drops the result, or `stop` finds the
-        // stored result and drops it.
+        // the results. So this thread sees here that the iterator was dropped, and drops the result. Or `stop` finds the stored
+        // result, and drops it.
         if self.is_abandoned() {
             self.drop_results();
         }
@@ -315,9 +315,8 @@ where
     /// Pulls one item and runs `f` with it inline, under the permit of the task that calls `next`. Returns true if `next` must
     /// check again for a result.
     ///
-    /// Does nothing and returns false unless the caller may run a task of the stream's job inline, and the iterator has taken the
-    /// results of all pulled items. Without the second condition, the result of the item that this call pulls might not come
-    /// next.
+    /// Does nothing and returns false if the caller may not run a task of the stream's job inline. Does the same if the iterator
+    /// has not taken the results of all pulled items, because the result of a further item would not come next.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };

@@ -246,8 +246,8 @@ impl<'a> Pen<'a> {
         self.open.get(&key)?.slices.last().copied()
     }
 
-    /// Notes that the event `id` ended a slice of the task `key`, so that a flow can begin at the end of that slice. The event
-    /// has also begun the task's last slice. So the ended slice is the last but one.
+    /// Notes that the event `id` ended a slice of the task `key`. So a flow can begin at the end of that slice. The event has
+    /// also begun the task's last slice, so the ended slice is the last but one.
     fn ended_with(&mut self, id: u64, key: Key) {
         let before = self.open.get(&key).and_then(|open| open.slices.iter().nth_back(1).copied());
         if let Some(before) = before {
