@@ -1,4 +1,4 @@
-//! The figures of a job for the facade `metrics`.
+//! `JobMetrics`: publishes the figures of a job by the facade `metrics`.
 
 use crate::api::job::Job;
 use crate::histogram::Histogram;
@@ -22,8 +22,8 @@ const WAIT: &str = "tollgate.job.task.wait";
 /// | `tollgate.job.task.wait` | histogram | seconds from the push to the start, of a [timed](crate::JobBuilder::timed) job |
 ///
 /// Each figure has the label `job`, whose value is the job's name, or an empty text if the job has no name. Jobs with the same
-/// name overwrite each other's figures, so give jobs different names. Waits are rounded up: the library keeps only the
-/// [bucket](crate::Histogram::buckets) of each wait, and publishes the greatest time of that bucket.
+/// name overwrite each other's figures, so give jobs different names. The wait of a task is rounded up: the library keeps only
+/// the [bucket](crate::Histogram::buckets) of the wait, and publishes the greatest time of that bucket.
 ///
 /// Metrics cost the tasks nothing, because only [`publish`](Self::publish) reads the figures. Call `publish` before each
 /// scrape, or at intervals. [`Pool::jobs`](crate::Pool::jobs) returns the jobs with a name. Needs the feature `metrics`.
@@ -42,7 +42,8 @@ const WAIT: &str = "tollgate.job.task.wait";
 #[derive(Debug)]
 pub struct JobMetrics {
     job: Job,
-    /// The histogram of the waits that were published so far. `None` before the first call of `publish`.
+    /// The histogram of the job's waits that the last call of `publish` has published. `None` before the first call, or if the
+    /// job is not timed.
     wait: Option<Histogram>,
 }
 
@@ -86,8 +87,8 @@ impl JobMetrics {
         &self.job
     }
 
-    /// Reads the job's figures, and publishes them to the program's recorder. Each wait is published once, even if this method
-    /// is called several times.
+    /// Reads the job's figures, and publishes them to the program's recorder. The wait of each task is published once, even if
+    /// this method is called several times.
     ///
     /// # Examples
     ///

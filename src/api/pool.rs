@@ -68,7 +68,7 @@ impl Pool {
         children::make(self.shared, None, limit, None, false)
     }
 
-    /// Returns a builder for a job with a name, a parent, a rate or a capacity.
+    /// Returns a builder for a job. The builder can set, for example, a name, a parent, a rate or a capacity.
     ///
     /// # Examples
     ///
@@ -163,8 +163,8 @@ impl Pool {
     /// Drops all tasks that have not started, waits for the running tasks, and then ends the workers. Returns the number of
     /// dropped tasks.
     ///
-    /// The returned number includes tasks that an earlier shutdown has dropped, and tasks that the pool has refused since
-    /// then. A task that a thread outside the pool pushes during this call might not be included.
+    /// The returned number includes tasks that an earlier shutdown has dropped, and tasks that the pool has refused since that
+    /// shutdown. A task that a thread outside the pool pushes during this call might not be included.
     ///
     /// Pending futures are dropped, and count in the returned number. A running closure can ask
     /// [`is_cancelled`](crate::is_cancelled) whether it should end early.
@@ -311,7 +311,8 @@ impl Drop for Pool {
             self.join_workers();
         }
         if let Some(clock) = &self.clock {
-            // The drain can wait for a time of the clock. So the clock keeps the pool in its list until the drain has ended.
+            // The drain can wait until a test moves the clock, for example for a delayed task. So the clock keeps the pool in its
+            // list of pools until the drain has ended.
             clock.leave_if_ended(self.shared);
         }
         self.shared.disown(1);

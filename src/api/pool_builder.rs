@@ -12,7 +12,8 @@ use crate::worker::spares::{may_be_a_name, usual_name};
 use std::any::Any;
 use std::fmt;
 
-/// The greatest number of workers of a pool, which is the most that the word of [`Sleep`](crate::base::sleep::Sleep) can count.
+/// The greatest number of workers of a pool. Each count of workers in the packed word of [`Sleep`](crate::base::sleep::Sleep) has
+/// room for this number.
 const MOST_WORKERS: usize = (1 << 15) - 1;
 
 /// The smallest stack of a worker in bytes.
@@ -96,9 +97,9 @@ impl PoolBuilder {
 
     /// Sets the size of each thread's stack in bytes. Without this call the size is the platform's default.
     ///
-    /// A size below 64 KiB is raised to 64 KiB, because the pool and the report of a panic need that much. A task that
-    /// overflows its stack aborts the process, as on any thread. A joined task can run inline on the stack of the joining task,
-    /// up to 32 tasks inside one another.
+    /// A size below 64 KiB is raised to 64 KiB, because the pool and the report of a panic need that much. A task that overflows
+    /// its stack aborts the process, as on any thread. A joined task can run inline on the stack of the joining task. In this way
+    /// up to 32 tasks can run inside one another.
     ///
     /// # Examples
     ///
@@ -211,8 +212,8 @@ impl PoolBuilder {
     /// counts as waiting if a spare worker replaces it. A thread that blocks in another way does not count as waiting.
     ///
     /// In two cases the pool starts one spare worker above the greatest number, so that a wait does not panic. One case is the
-    /// end of a [`scope`](crate::Job::scope), which must wait for its tasks. The other case is a task that has run a task of
-    /// another job inline, and does not re-acquire its own permit at once.
+    /// end of a [`scope`](crate::Job::scope), which must wait for its tasks. In the other case a task has run a task of another
+    /// job inline, and must wait to re-acquire its own permit.
     ///
     /// For a task that calls `blocking`, the pool starts a spare worker only while there are fewer than 256 spare workers. With
     /// 256 or more, the call blocks its worker.
@@ -296,7 +297,8 @@ impl PoolBuilder {
         if spares > MOST_SPARES {
             return Err(BuildError::TooManySpareWorkers { asked: spares, most: MOST_SPARES });
         }
-        // All names are made before the first thread is started. So if the user's closure panics, no thread must be ended.
+        // All names are made before the first thread is started. So if the closure that makes the names panics, there is no
+        // thread to end.
         let names: Vec<String> = (0..workers).map(&self.hooks.name).collect();
         if let Some(index) = names.iter().position(|name| !may_be_a_name(name)) {
             return Err(BuildError::ThreadName { index, name: names[index].clone() });
@@ -318,8 +320,8 @@ impl PoolBuilder {
             match builder.spawn(move || run::work(shared, index, index)) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    // The workers that could not be started are subtracted, so that the drop of the pool does not wait for
-                    // them.
+                    // Subtracts the workers that were not started from the pool's number of workers. Otherwise the drop of the
+                    // pool would wait for them.
                     shared.shared().give_up_workers(workers - index);
                     shared.disown((workers - index) as u64);
                     drop(Pool {
@@ -359,7 +361,7 @@ impl Pool {
         Self::builder().build()
     }
 
-    /// Returns a builder for a pool, which can change the default settings.
+    /// Returns a builder for a pool whose settings differ from the default settings.
     ///
     /// # Examples
     ///

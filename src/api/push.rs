@@ -300,7 +300,7 @@ impl Job {
         !pool.draining() || (!pool.drops() && Context::of_pool(self.0.pool_ptr(), |_| ()))
     }
 
-    /// Pushes a task, or cancels it if the job or the pool does not accept it.
+    /// Pushes a task. If the job or the pool does not accept the task, cancels it instead.
     #[inline]
     pub(crate) fn push_or_cancel(&self, cell: CellPtr) {
         if self.accepts() {

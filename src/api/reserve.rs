@@ -1,11 +1,11 @@
 //! Slots that are reserved before their tasks exist: `Job::reserve` and `Job::spawn_async`, for callers that must not block.
 //!
-//! A future waits for a slot by the steps of module `capacity`, as a blocked pusher does. A thread that releases a slot wakes
-//! one pusher. If that pusher is a future that no longer needs a slot, another pusher must be woken in its place. So each
-//! future wakes the next pusher when its wait ends, with a slot or by a drop:
+//! A future waits for a slot by the same steps as a thread (module `capacity`). A thread that releases a slot wakes only one
+//! pusher. If the woken pusher is a future that no longer needs a slot, another pusher must be woken instead. So each future
+//! whose wait has ended, by getting a slot or by being dropped, takes two steps:
 //!
 //! - `pass-1`: a future whose wait for a slot ends removes its entry from the parking lot.
-//! - `pass-2`: that future wakes the next pusher if a slot is free.
+//! - `pass-2`: after this removal the future wakes the next pusher, if a slot is free.
 
 use crate::api::acquire::Permit;
 use crate::api::capacity::{Asked, BlockedPusher};
@@ -27,18 +27,18 @@ impl Job {
     /// Returns a future that waits for a slot of the job's [`capacity`](crate::JobBuilder::capacity), and yields the
     /// slot. The slot is for one task.
     ///
-    /// The wait for a slot does not block the thread, and needs no runtime. If the job has no capacity, the future is ready
-    /// at the first poll. Threads and futures that wait for a slot are woken in the order in which they began to wait. But if
-    /// a slot becomes free just when another caller asks for one, that caller can get the slot before them. A future that the
-    /// same pool runs holds no permit while it awaits the returned future.
+    /// The wait for a slot does not block the thread, and needs no runtime. If the job has no capacity, the future is ready at
+    /// the first poll. Threads and futures that wait for a slot are woken in the order in which they began to wait. But another
+    /// caller that asks just when a slot becomes free can get this slot first. A future that the same pool runs holds no permit
+    /// while it awaits the returned future.
     ///
     /// If the capacity is 0, the returned future waits for the permits of a task, not for a slot: see
     /// [`capacity`](crate::JobBuilder::capacity).
     ///
     /// # Cancellation
     ///
-    /// Dropping the future ends the wait. If the future was woken for a free slot, its drop wakes the next caller that waits.
-    /// So a future that was woken must be polled or dropped.
+    /// Dropping the future ends the wait. If the future was woken for a free slot, its drop wakes the next caller that waits. So
+    /// a future that was woken must be polled or dropped.
     ///
     /// # Errors
     ///
@@ -125,13 +125,14 @@ impl Job {
 pub struct Reserve<'a> {
     job: &'a Job,
     waiting: Option<Waiting>,
-    /// The future's waiter in the queue of a job with a capacity of 0. Must be dropped before the field
-    /// `wait`, so that the future counts as waiting until a permit that was granted to the waiter is given back.
+    /// If the job has a capacity of 0: the future's waiter in the job's queue. The drop of the waiter gives back a permit that
+    /// was granted to it. Must be dropped before the field `wait`, so that the future counts as waiting until the permit is given
+    /// back.
     waiter: Option<Waiter>,
     wait: Wait,
 }
 
-/// What a new task needs: a slot, or permits if the job's capacity is 0. Both are `None` if the job has no capacity.
+/// What a new task needs: a slot, or permits if the job's capacity is 0. Both fields are `None` if the job has no capacity.
 type Room = (Option<Slot>, Option<Handed>);
 
 /// The wait of one future for a slot of a job.
@@ -139,7 +140,8 @@ type Room = (Option<Slot>, Option<Handed>);
 struct Waiting {
     capacity: Arc<Capacity>,
     _listed: BlockedPusher,
-    /// The number of the future's last entry in the parking lot, which a wake-up removes. `None` before the first entry.
+    /// The number of the future's last entry in the parking lot, or `None` before the first entry. A wake-up removes the entry
+    /// from the parking lot, but does not change this field.
     entry: Option<u64>,
 }
 

@@ -24,10 +24,10 @@ impl Job {
     ///
     /// Parks the calling thread until all tasks of the scope have ended. Inside a task of a pool the call never deadlocks.
     ///
-    /// A caller that is a task of the same job first runs tasks of the scope inline, in the order pushed: all that have not
-    /// started, or only 16 if other tasks wait for the caller's worker. Then the caller waits for the remaining tasks of the
-    /// scope without a permit, and a spare worker takes its place. After the wait the caller re-acquires its permit ahead of
-    /// the queue.
+    /// A caller that is a task of the same job first runs tasks of the scope inline, in the order pushed. It runs all tasks that
+    /// have not started, or at most 16 if other tasks wait for the caller's worker. Then the caller waits for the remaining tasks
+    /// of the scope without a permit, and a spare worker takes its place. After the wait the caller re-acquires its permit ahead
+    /// of the queue.
     ///
     /// # Cancellation
     ///

@@ -22,8 +22,8 @@ use crate::worker::keeping::refuse_if_all_hopeless;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How often the set's owner checks whether the outcome of an ended task is final. After this many checks, the owner joins the
-/// task, which can block.
+/// How often [`TaskSet::try_join_next_with_id`] checks whether the outcome of an ended task is final. After this many checks, the
+/// call joins the task, which can block.
 const LOOKS: usize = shrunk(100, 1);
 
 /// A set of tasks that keeps their handles and yields their results. Made by [`Job::set`].
@@ -55,10 +55,10 @@ pub struct TaskSet<T> {
     tasks: BTreeMap<SetTaskId, TaskHandle<T>>,
     next: u64,
     ended: Arc<EndedList>,
-    /// The number of an ended task whose outcome was not final when the last poll took the number from the list of ended tasks.
-    /// The next poll begins with this task.
+    /// The number of an ended task that the last poll took from the list, but whose outcome was not final then. The next poll
+    /// begins with this task.
     last: Option<SetTaskId>,
-    /// The wait of a future for this set, if a pool runs that future.
+    /// The wait for this set, if the set is polled by a future that is a task of a pool.
     wait: Wait,
 }
 

@@ -103,9 +103,9 @@ impl Drop for Entry {
     }
 }
 
-/// Calls `wait`, and stores the waker under `key` in the parking lot if `wait` returned true. Returns what `wait` returned. If
-/// `entry` has the same key, the entry gets the new waker and keeps its place among the waiters. Otherwise a new entry replaces
-/// `entry`.
+/// Calls `wait`. If `wait` returns true, stores the waker of `cx` in the parking lot, under the key `key`. Returns what `wait`
+/// returned. If `entry` has the same key, the entry gets the new waker and keeps its place among the waiters. Otherwise a new
+/// entry replaces `entry`.
 fn enter(
     entry: &mut Option<Entry>,
     job: &Job,
@@ -266,8 +266,8 @@ impl Settled {
     /// # Blocking
     ///
     /// Parks the calling thread. A caller that is a task holds no permit while it waits, as in
-    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running. But it
-    /// counts if the job [keeps its permits](crate::JobBuilder::keep_permits).
+    /// [`TaskHandle::join`](crate::TaskHandle::join). So a task that waits for its own job does not count as running, unless the
+    /// job [keeps its permits](crate::JobBuilder::keep_permits).
     ///
     /// # Panics
     ///

@@ -4,7 +4,7 @@
 //! Two steps make sure that a pool's last worker wakes each future that waits for the end of the pool:
 //!
 //! - `over-1`: a future that waits for the end of a pool locks its bucket of the parking lot, and then the state of the pool's
-//!   end. Under both locks it checks that the pool has not ended, and notes that a future waits.
+//!   end. Under both locks the future checks that the pool has not ended, and notes that a future waits.
 //! - `over-2`: the pool's last worker locks the state of the pool's end, notes that the pool has ended, and reads whether a
 //!   future waits. If so, the worker wakes all waiting futures.
 

@@ -6,12 +6,12 @@
 //! To *send* a puller is to push it into the job's queue. A puller that has pulled an item sends the next puller, unless one is
 //! queued. So the job's limit decides how many pullers run, even if the limit changes.
 //!
-//! A puller is *missing* if no puller is queued and the input has not ended. But in an unlimited job no puller is missing if as
-//! many pullers run as the limit allows, or as the pool has workers if there is no limit.
+//! A puller is *missing* if no puller is queued and the input has not ended. An unlimited job makes one exception: no puller is
+//! missing while enough pullers run. Enough is the number that the limit allows, or the number of workers if there is no limit.
 //!
-//! One puller at a time has the lock of the input. A puller must not wait for this lock, because the puller holds a permit. So
-//! a puller that finds the lock taken *leaves*: its task ends. The number `pullers` counts the running pullers. Six steps make
-//! sure that a missing puller is sent:
+//! One puller at a time has the lock of the input. Another puller must not wait for this lock, because it holds a permit. So a
+//! puller that finds the lock taken *leaves*: its task ends. The number `pullers` counts the running pullers. Six steps make sure
+//! that a missing puller is sent:
 //!
 //! - `pull-1`: a puller that finds the lock of the input taken lowers `pullers`, the number of running pullers.
 //! - `pull-2`: that puller executes a full fence.
@@ -21,9 +21,9 @@
 //! - `send-3`: the puller that has unlocked the input reads `pullers`, and whether a puller is queued. If a puller is missing,
 //!   this puller sends one.
 //!
-//! No puller stays missing. The puller that found the lock taken and the puller that unlocked the input both execute a fence
-//! (`pull-2`, `send-2`). So the first one gets the lock at its last try, and continues (`pull-3`), or the second one reads
-//! that a puller is missing, and sends one (`send-3`).
+//! No puller stays missing. Say that puller A found the lock of the input taken, and puller B unlocked the input. Both execute a
+//! fence (`pull-2`, `send-2`). So A gets the lock at its last try and continues (`pull-3`). Or B reads that a puller is missing
+//! and sends one (`send-3`).
 
 pub mod chunks;
 pub mod fallible;
@@ -50,12 +50,12 @@ use std::time::Duration;
 /// The number of items after which a puller checks whether other tasks wait for its worker.
 const TURN: u32 = shrunk(16, 2) as u32;
 const _: () = assert!(TURN.is_power_of_two());
-/// A puller that has run for this time stops if other tasks wait for its worker. The waiting task can be the next puller of
-/// the same input. With a shorter time, the pullers of one input would replace each other too often.
+/// A puller that has run for this time stops if other tasks wait for its worker. One of those tasks can be the next puller of the
+/// same input. So with a shorter time, the pullers of one input would replace each other too often.
 const TURN_TIME: Duration = Duration::from_micros(shrunk(20, 0) as u64);
 
-/// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The tries end
-/// early if no item is pulled between two of them.
+/// How often a puller tries the lock of the input before it lowers the number of running pullers (`pull-1`). The puller stops
+/// trying earlier if no item was pulled between two tries.
 const TRIES: usize = scaled(5, 1, 0);
 
 /// Spins: 16 times if `round` is 0, and twice as often in each further round. The caller spins between two checks of what
@@ -85,23 +85,24 @@ pub struct Feed<I> {
 
 /// The outcome of an attempt to pull.
 pub enum Pulled<I: Iterator> {
-    /// One item, and its number.
+    /// The pulled item, and the number of items that were pulled before it.
     Item(u64, I::Item),
     /// The caller must pull no further item: the input is at its end, or the feed is finished.
     End,
     /// Another puller has the lock of the input, or has found the end of the input. The caller has lowered the number
     /// of running pullers, and must end.
     Left,
-    /// The call of the input's `next`, or the drop of the input, has panicked. The panic takes the place of the item with
-    /// this number. No item is left.
+    /// The call of the input's `next`, or the drop of the input, has panicked. The panic takes the place of an item, and the
+    /// number says how many items were pulled before it. No item is left.
     Panicked(u64, Box<dyn Any + Send>),
 }
 
 impl<I: Iterator> Feed<I> {
     /// Makes the state of an input whose pullers are tasks of `job`.
     ///
-    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start. The calling thread
-    /// does not call the input's `next` to find out, because the item might not be `Send`: then no puller could get it.
+    /// If the `size_hint` of the input says that the input is empty, the feed is finished from the start. `new` never calls the
+    /// input's `next` to find that out: the calling thread could not give the item to a puller, because items might not be
+    /// `Send`.
     pub fn new(job: JobPtr, input: I) -> Self {
         let is_empty = input.size_hint().1 == Some(0);
         Self {
@@ -135,8 +136,8 @@ impl<I: Iterator> Feed<I> {
         self.pullers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Raises the number of running pullers. Call this in a puller that has lowered the number by [`leave`](Self::leave) but
-    /// continues, or that was never queued.
+    /// Raises the number of running pullers. Call this in a puller that continues after it has called [`leave`](Self::leave), or
+    /// in a puller that was never queued.
     pub fn come_back(&self) {
         // Ordering: AcqRel; as in `start`.
         self.pullers.fetch_add(1, Ordering::AcqRel);
@@ -256,9 +257,9 @@ impl<I: Iterator> Feed<I> {
 
     /// Finishes the feed: from now on no puller pulls an item. Drops a queued puller that has not started.
     ///
-    /// A puller that another thread queues during this call is dropped, too. Both threads take the lock of `queued`. So this
-    /// thread finds the puller in `queued`, or the other thread sees that the feed is finished. The thread that does so drops
-    /// the puller.
+    /// A puller that another thread queues during this call is dropped, too. Both threads take the lock of `queued`. If this
+    /// thread has the lock last, it finds the new puller and drops it. Otherwise the other thread sees that the feed is finished,
+    /// and drops the puller.
     pub fn finish(&self) {
         // Ordering: Release; pairs with `is_finished`.
         self.finished.store(true, Ordering::Release);
@@ -302,8 +303,8 @@ impl<I> Feed<I> {
         }
     }
 
-    /// Takes the input out of the feed, with the items that were not pulled. Returns `None` if a puller has the lock,
-    /// or has taken the input out at its end.
+    /// Takes the input out of the feed, with the items that were not pulled. Returns `None` if a puller has the lock, or if the
+    /// input was taken out before.
     pub fn take_input(&self) -> Option<I> {
         self.try_lock()?.take()
     }
@@ -325,7 +326,8 @@ pub struct Watch<'a> {
     job: JobPtr,
     epoch: u64,
     items: u32,
-    /// The puller checks whether other tasks wait when `items & mask` is 0. `items` is the number of items so far.
+    /// The puller checks whether other tasks wait when `items & mask` is 0. `items` is the number of items or blocks that the
+    /// puller has run.
     mask: u32,
     began: Instant,
 }

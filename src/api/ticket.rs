@@ -139,7 +139,7 @@ impl Job {
         if self.hands_over() {
             return self.take_handed_ticket();
         }
-        // A closure is avoided here: a panic inside a closure would not report the caller's line.
+        // Calls `take_slot` outside of a closure, so that a panic of this call reports the caller's line.
         let slot = self.take_slot();
         Ticket::of(self.ptr(), slot, None)
     }

@@ -20,8 +20,9 @@ impl JobBuilder {
     /// - *Children.* The share of a child is multiplied by the share of this job, up to [`MAX_SHARE`](Job::MAX_SHARE). Each
     ///   child has turns of its own.
     /// - *Latency.* A lone task of another job waits for at most 16·n tasks of this job on each worker.
-    /// - *Waits.* A task that waits inside can end the turn. The turn ends if the worker's thread blocks in the wait. At a limit of
-    ///   1 it also ends if the next task of the job has become ready meanwhile, because that task must start first.
+    /// - *Waits.* A task that waits inside can end the turn. The turn ends if the worker's thread blocks in the wait. At a limit
+    ///   of 1 the turn also ends if the next task of the job has become ready meanwhile. That task must start before the tasks in
+    ///   the queue.
     ///
     /// # Panics
     ///
@@ -106,18 +107,18 @@ impl JobBuilder {
     /// Sets the class of the job. A worker takes ready tasks of [`High`](Priority::High) jobs first, and ready tasks of
     /// [`Low`](Priority::Low) jobs last. Without this call a job has the class of its parent, or [`Normal`](Priority::Normal).
     ///
-    /// A worker chooses a job by its class when it begins a turn. A ready task of a higher class stops neither a running task
-    /// nor a turn that has begun. So on each worker a ready task of class `High` waits for at most the turn in progress, one
-    /// turn of each other `High` job, and the turns of lower classes that are due.
+    /// A worker chooses a job by its class when it begins a turn. A ready task of a higher class stops neither a running task nor
+    /// a turn that has begun. On each worker, a ready task of class `High` waits at most for these turns: the turn in progress,
+    /// one turn of each other `High` job, and the turns that keep lower classes from starving.
     ///
     /// No class starves. While a `Normal` task is ready, a worker takes at most 8 turns of `High` jobs, then one of `Normal`.
-    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These numbers are
-    /// of one worker, and of the tasks that it finds in its own deque and in the injectors. Ready tasks in the deque of another
-    /// worker wait until the turn of that worker ends, or until a worker without a ready task steals them.
+    /// While a `Low` task is ready, the worker takes at most 32 turns of higher classes, then one of `Low`. These numbers hold
+    /// for each worker, and for the tasks in its own deque and in the injectors. Ready tasks in the deque of another worker wait
+    /// until the turn of that worker ends, or until a worker without a ready task steals them.
     ///
     /// - *Limits.* A class changes no limit. A ready task of a `Low` job counts toward the limits of its job and of the
     ///   ancestors, as any ready task does. A parent with a rate, weights or an adaptive limit has one ready task at a time. If
-    ///   that is a task of a `Low` child, the tasks of all other children wait for it. So give all children of such a parent
+    ///   this one task is of a `Low` child, the tasks of all other children wait for it. So give all children of such a parent
     ///   the same class.
     /// - *Siblings.* If all permits of a parent are held, its children take turns in the parent's queue, and classes have no
     ///   effect there. Use [`share`](Self::share) for these children.

@@ -16,8 +16,8 @@ impl Job {
     /// future.
     ///
     /// When `wait` returns, all tasks that were pushed before the call have ended, and so have all tasks that they pushed into
-    /// the job. At some moment during the call no task of the job, or of a job below it, was queued or running. All threads
-    /// that waited at that moment return. One of them can push again before another one has returned.
+    /// the job. At some moment during the call no task of the job, or of a job below it, was queued or running. All threads that
+    /// waited at that moment return. A thread that has returned can push again before another of these threads has returned.
     ///
     /// # Blocking
     ///
@@ -115,7 +115,8 @@ impl Job {
         }
     }
 
-    /// Panics if the caller is a task of this job or of a job below it, or is in a forked child.
+    /// Panics if the caller is a task of this job or of a job below it. Panics in a child process of `fork`, too, because the
+    /// pool has no workers there.
     #[track_caller]
     pub(crate) fn refuse_to_wait_inside(&self) {
         assert!(!self.0.pool().is_in_child(), "{}", process::NO_WORKERS);

@@ -11,10 +11,10 @@ impl JobBuilder {
     /// sum of the weights of the running tasks. [`JobStats::running`](crate::JobStats::running) and `most_running` count
     /// permits, not tasks.
     ///
-    /// - If a heavy task is first in the queue of this job, no task behind it in the queue starts before it. Three kinds of
-    ///   tasks can still start or continue before it: tasks of another child, if a worker has already begun a turn with that
-    ///   child; tasks that have waited inside and re-acquire their permits; and woken futures of the heavy task's own job. The
-    ///   heavy task starves only if new tasks of these kinds keep coming.
+    /// - If a heavy task is first in the queue of this job, no task behind it in this queue starts first. But tasks of three
+    ///   kinds can start or continue before the heavy task: tasks of another child, if a worker has already begun a turn with
+    ///   that child; tasks that have waited inside and re-acquire their permits; and woken futures of the heavy task's own job.
+    ///   The heavy task starves only if new tasks of these kinds keep coming.
     /// - A task that weighs more than the limit runs alone: the task starts when no permit of this job is held. If the
     ///   limit is lowered below the weight of a waiting task, this task runs alone, too.
     /// - Each child has at most one task in this job's queue, as without weights. So children with heavy tasks and children
@@ -49,8 +49,8 @@ impl JobBuilder {
         self
     }
 
-    /// Sets the weight of the job's tasks. A task takes this number of permits of each job that [counts
-    /// weights](Self::weighted), from this job upwards. [`Job::weigh`] is the short form.
+    /// Sets the weight of the job's tasks. Among this job and its ancestors, a task takes this number of permits of each job that
+    /// [counts weights](Self::weighted). [`Job::weigh`] is the short form.
     ///
     /// A job without a weight of its own has the weight of its parent. A weight above [`Job::MAX_LIMIT`](crate::Job::MAX_LIMIT)
     /// counts as `MAX_LIMIT`. Jobs that count no weights ignore the weight.

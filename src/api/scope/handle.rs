@@ -57,8 +57,8 @@ impl<T> ScopedHandle<'_, T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         let joined = "a handle is joined once";
-        // `wait_or_run` can panic: this thread might be the last one of its pool. Then `self` still owns the task's handle, and
-        // its drop tells the scope if the task has panicked, too.
+        // `wait_or_run` can panic, for example on the last thread of the pool. `self` still owns the task's handle then. So if
+        // the task has panicked, the drop of `self` passes the task's panic on to the scope.
         self.task.as_ref().expect(joined).wait_or_run();
         self.task.take().expect(joined).join()
     }

@@ -17,8 +17,8 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Blocking, cancellation, errors
     ///
-    /// The same holds for the returned iterator as for that of [`Job::map`](crate::Job::map): when it blocks, what its drop
-    /// cancels, and which errors it yields.
+    /// The returned iterator behaves like that of [`Job::map`](crate::Job::map): it blocks in the same cases, its drop cancels
+    /// the same calls, and it yields the same errors.
     ///
     /// # Examples
     ///

@@ -5,8 +5,8 @@
 //!
 //! - `scope-1`: the thread that makes a scoped task counts the task in `pending`, the number of tasks that have not ended. It
 //!   pushes the task afterwards.
-//! - `scope-2`: the thread that ends the task drops the task's closure. It drops the task's outcome, or stores the outcome for
-//!   the [`ScopedHandle`], which cannot outlive the scope. Then it lowers `pending`.
+//! - `scope-2`: the thread that ends the task drops the task's closure. This thread drops the task's outcome, or stores the
+//!   outcome for the [`ScopedHandle`], which cannot outlive the scope. Then the thread lowers `pending`.
 //! - `scope-3`: the thread that runs the scope returns only when `pending` is 0. Then `pending` stays 0: the scope's closure
 //!   has returned, and a task pushes further tasks only before its own `scope-2`.
 //!
@@ -50,8 +50,8 @@ pub struct Tasks {
 }
 
 struct List {
-    /// The tasks that had not started when started tasks were last removed from this list, and all newer tasks. The oldest
-    /// task is first.
+    /// The scope's tasks that have not started, the oldest first. The list also has tasks that have started since the last
+    /// removal of started tasks.
     tasks: Vec<ScopedTask>,
     /// The length of `tasks` at which the started tasks are removed from `tasks`.
     long: usize,
@@ -177,7 +177,7 @@ impl Tasks {
         match (panic, result) {
             (None, Some(result)) => Ok(result),
             (Some(payload), result) => {
-                // The drop of the result might panic, and a second panic would abort the process.
+                // The drop of the closure's result might panic, and a second panic would abort the process.
                 unwind::drop_quietly(result);
                 Err(payload)
             }

@@ -2,7 +2,7 @@
 //! results.
 //!
 //! The closure or future of each task of a set owns a value called its *guard*, which is dropped at the end of the closure or
-//! future, whether the task ran, panicked or was cancelled. So the owner learns of each end in these steps:
+//! future, whether the task ran, panicked or was cancelled. In three steps the set's owner learns that a task has ended:
 //!
 //! - `set-1`: the thread that drops the guard of a task locks the list of ended tasks, adds the number that the task has in the
 //!   set, and reads and clears the flag `waited` of the list.
@@ -14,8 +14,8 @@
 //! lock the list of ended tasks. If the thread has the lock first, the owner finds the task's number in the list, and does not
 //! wait. If the owner has the lock first, the thread sees that the owner has set the flag `waited`, and wakes the owner.
 //!
-//! The guard of a task is dropped shortly before the outcome of the task is final. So the owner takes the outcome by a join,
-//! which waits until the outcome is final.
+//! The guard of a task is dropped shortly before the outcome of the task is final. So the set's owner takes the outcome by a
+//! join, which waits until the outcome is final.
 
 use crate::base::parking::parking_lot;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -96,8 +96,8 @@ impl Guard {
 }
 
 /// A closure or future of a set, and its guard. If the task is dropped before it starts, its captures are dropped before the
-/// guard, and the drop of the guard adds the task's number to the list. So when the number is in the list, all captures have
-/// been dropped.
+/// guard. The drop of the guard adds the task's number to the set's list of ended tasks. So when the number is in this list, all
+/// captures have been dropped.
 pub struct Guarded<F> {
     /// The closure or future. Must be dropped before the field `guard`.
     task: F,

@@ -1,21 +1,20 @@
 //! A *chunk* is the items that a puller of `Job::for_each` pulls at once. This module lets a puller give back items of its
 //! chunk.
 //!
-//! A puller *holds* a chunk of more than one item until it has run all these items or has given back the rest. A puller that
-//! must stop within a chunk gives back the rest. Other pullers pull these items before they pull the input. So items can be
-//! given back even after the end of the input, as long as a puller holds a chunk. The number `held` counts the pullers that
-//! hold a chunk. Two steps make sure that a puller pulls the items that are given back:
+//! A puller *holds* a chunk of several items until it has run all of them, or has given back the rest. A puller gives back the
+//! rest if it must stop within its chunk. Other pullers pull these items before they pull the input. Items can be given back even
+//! after the end of the input, as long as a puller holds a chunk. The number `held` counts the pullers that hold a chunk. Two
+//! steps make sure that a puller pulls all items that are given back:
 //!
-//! - `chunk-1`: a puller that has run its chunk lowers `held`, the number of pullers with a chunk. Then it tries the lock of
-//!   the input. If another puller has the lock, this puller lowers the number of running pullers, executes a full fence, and
-//!   tries the lock again (`pull-1` to `pull-3` of module `stream`).
-//! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input, lowers the number
-//!   of running pullers, and executes a full fence. Then it reads `held`. If `held` is 0, this puller pulls again. If not, its
-//!   task ends.
+//! - `chunk-1`: a puller that has run its chunk lowers `held`, the number of pullers with a chunk. Then this puller tries the
+//!   lock of the input. If another puller has the lock, this puller lowers the number of running pullers, executes a full fence,
+//!   and tries the lock again (`pull-1` to `pull-3` of module `stream`).
+//! - `end-1`: a puller that finds the end of the input while another puller holds a chunk unlocks the input, lowers the number of
+//!   running pullers, and executes a full fence. Then this puller reads `held`. If `held` is 0, the puller pulls again. If not,
+//!   its task ends.
 //!
-//! A puller always pulls the items that are given back. The puller that has run its chunk and the puller that has found the
-//! end of the input both execute a fence. So the first one gets the lock of the input (`chunk-1`), or the second one sees that
-//! `held` is 0, and pulls again (`end-1`).
+//! No item that is given back is left over. Say that puller A has run its chunk, and puller B has found the end of the input.
+//! Both execute a fence. So A gets the lock of the input (`chunk-1`), or B sees that `held` is 0, and pulls again (`end-1`).
 
 use crate::api::stream::Feed;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -166,7 +165,8 @@ impl<T> Chunks<T> {
         let mut returned = self.lock_returned();
         let before = returned.len();
         returned.extend(rest);
-        // The calling puller might have taken its chunk out of the front of `returned`. So the rest goes before the other items.
+        // The calling puller might have taken its chunk from the front of `returned`. So the rest of the chunk goes to the front
+        // again.
         let rest = returned.len() - before;
         returned.rotate_right(rest);
         // Ordering: Relaxed; `put_down` publishes it.
@@ -182,7 +182,7 @@ impl<T> Chunks<T> {
     }
 
     fn lock_returned(&self) -> MutexGuard<'_, VecDeque<T>> {
-        // Code under this lock never panics: it only moves items.
+        // Code under the lock of `returned` never panics, because it only moves items.
         self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

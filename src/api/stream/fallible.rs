@@ -85,8 +85,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Returns [`TryError::Failed`] with the first error of `f`. Returns [`TryError::Join`] if no call of `f` has failed, but the
-    /// job was closed before this call, or the job was cancelled or its pool shut down before the end of the input.
+    /// Returns [`TryError::Failed`] with the first error of `f`. If no call of `f` has failed, returns [`TryError::Join`] in two
+    /// cases: the job was closed before this call, or the job was cancelled or its pool shut down before the end of the input.
     ///
     /// # Panics
     ///
@@ -130,7 +130,8 @@ impl Job {
             (Ok(_), Some(error)) => Err(TryError::Failed(error)),
             (Ok(outcome), None) => outcome.map_err(TryError::Join),
             (Err(payload), first) => {
-                // The drop of the error can panic, and a second panic during the unwind would abort the process.
+                // This thread is about to pass on a panic. The drop of the error can panic, too, and two panics at once would
+                // abort the process.
                 unwind::drop_quietly(first);
                 unwind::pass_on(payload)
             }
@@ -152,9 +153,9 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// If a call of `f` fails, the last item of the iterator is its error, as [`TryError::Failed`]. The last item is
-    /// [`TryError::Join`], with the error that [`map`](Self::map) yields in this case, if `f` or the input panics, if the job was
-    /// closed before the call of `try_map`, or if the job is cancelled or its pool shuts down before the end of the input.
+    /// If a call of `f` fails, the last item of the iterator is the error of this call, as [`TryError::Failed`]. The last item is
+    /// [`TryError::Join`], with the error that [`map`](Self::map) yields, in three cases: `f` or the input panics; the job was
+    /// closed before the call of `try_map`; or the job is cancelled or its pool shuts down before the end of the input.
     ///
     /// # Examples
     ///

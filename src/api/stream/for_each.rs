@@ -22,12 +22,14 @@ impl Job {
     /// as a task in [`stats`](Self::stats). If the limit is 1 throughout and no call of `f` waits inside, as in a join, the order
     /// of the calls is the order of the input.
     ///
-    /// The first task pulls one item at first. If pulling an item and calling `f` take less than 5 µs, a task pulls several items
-    /// at once: at most 2,048, at most as many as take about 10 µs, and at most as many as the input's
-    /// [`size_hint`](Iterator::size_hint) promises, by its lower bound. So items that take long are pulled one at a time. So are
-    /// the items of a channel, because the lower bound of its `size_hint` is 0. If items are slower than expected, the task gives
-    /// back those that it has not run, and other tasks pull them. Calls of `f` that take less than 5 ns are made in blocks of
-    /// 256. A pause of this job, or the turn of another job, must wait for the end of a block.
+    /// The first task begins with one item. If pulling an item and calling `f` take less than 5 µs together, a task pulls several
+    /// items at once. They are at most 2,048, at most as many as take about 10 µs, and at most as many as the lower bound of the
+    /// input's [`size_hint`](Iterator::size_hint). So items that take long are pulled one at a time. So are the items of a
+    /// channel, because that lower bound is 0. If items take longer than expected, the task gives back the items that it has not
+    /// run, and other tasks pull them.
+    ///
+    /// Calls of `f` that take less than 5 ns are made in blocks of 256. A pause of this job, or the turn of another job, must
+    /// wait for the end of a block.
     ///
     /// A call of `f` must not wait for the call with a later item, because one task can have pulled both items. Such a wait is
     /// allowed if the lower bound of the input's `size_hint` is 0, as that of [`std::iter::from_fn`] is.
@@ -150,8 +152,8 @@ where
     I: Iterator<Item: Send> + Send,
     F: Fn(I::Item) -> bool + Sync,
 {
-    /// Queues a new puller if one is *missing* (module `stream`): in most cases, if none is queued and the input has not
-    /// ended. Call this inside [`Tasks::enter`] of `pullers`, or inside a puller.
+    /// Queues a new puller if one is *missing* (module `stream`). In most cases a puller is missing if none is queued and the
+    /// input has not ended. Call this inside [`Tasks::enter`] of `pullers`, or inside a puller.
     fn send_puller(&self) {
         let job = self.feed.job();
         self.feed.send_puller(|| {
@@ -190,8 +192,8 @@ where
         let ForEach { feed, chunks, .. } = self.each;
         let mut size = chunks.size();
         let (mut chunk, mut had) = (Vec::with_capacity(size), false);
-        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted: the size of the chunks
-        // then stays the same, and this puller does not read the clock.
+        // The time at which the next pull begins. `None` if the last pull gave fewer items than wanted: then this puller neither
+        // changes the size of its chunks nor reads the clock.
         let mut began = Some(Instant::now());
         loop {
             match chunks.pull(feed, &mut chunk, size, had) {
@@ -267,8 +269,8 @@ where
         loop {
             let go_on = self.run_block(&mut rest, block);
             let left = rest.0.len();
-            // If the feed is finished while items of this chunk are left, another puller's call of the closure has returned
-            // false or panicked. The end of the input finishes the feed only when no puller holds a chunk.
+            // The end of the input finishes the feed only when no puller holds a chunk. If the feed is finished while this chunk
+            // has items left, there is another reason: another puller's call of the closure has returned false or panicked.
             if !go_on || left > 0 && self.each.feed.is_finished() {
                 if pulled > 1 {
                     self.each.chunks.give_back(&mut rest);
@@ -279,7 +281,7 @@ where
             if left == 0 && !stop {
                 return Chunk::Done;
             }
-            // A reading of the clock for each item would be slow. So the puller reads the clock after each quarter of the items that
+            // To read the clock after each item would be slow. So the puller reads the clock after each quarter of the items that
             // it has pulled as one chunk. `run` is the number of these items that have run.
             let run = pulled - left;
             let reads = !stop && run >= checked + pulled / 4;
@@ -297,9 +299,9 @@ where
     }
 }
 
-/// A block of items that a puller runs. Its drop counts the calls of the closure that returned, and puts the items that were not
-/// run back into `rest`. During the block all its items are in the field `slots` and not in `rest`, so that the compiler keeps
-/// the address of the next item in a register.
+/// A block of items that a puller runs. The drop of the block counts the calls of the closure that returned. It also puts the
+/// items that were not run back into `rest`. Until then, the field `slots` has all items of the chunk that were not run. So the
+/// compiler keeps the address of the next item in a register.
 struct Block<'a, 'b, T> {
     rest: &'a mut Rest<'b, T>,
     slots: Slots<'b, T>,

@@ -16,9 +16,9 @@ impl Job {
     /// are ready, no further item is pulled until the caller takes results. Each call of `f` counts as a task in
     /// [`stats`](Self::stats).
     ///
-    /// Each item of the iterator is a `Result`, as for a task that was joined. If a call of `f` panics, its item is an error,
-    /// and the other calls continue. With [`as_completed`](Map::as_completed), the iterator yields results in the order in
-    /// which the calls end.
+    /// Each item of the iterator is a `Result`, as for a task that was joined. If a call of `f` panics, the item for this call is
+    /// an error, and the other calls continue. With [`as_completed`](Map::as_completed), the iterator yields results in the order
+    /// in which the calls end.
     ///
     /// # Blocking
     ///

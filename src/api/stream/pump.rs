@@ -3,11 +3,11 @@
 //! The iterator of `Job::map` waits for a result, or for the end of all pullers. One lock in [`Results`] guards the results and
 //! the number of pullers.
 //!
-//! A puller that finds no room for a further result lowers the number of running pullers, executes a full fence, and checks for
-//! room again. If there is still no room, the puller ends. The thread that takes a result executes a full fence, and calls
-//! `Feed::send_puller`. That function queues a puller if none is queued and the input has not ended, except in an unlimited job in
-//! which as many run as the pool can use. So no room for a result stays unused: either the puller that ends sees the room, or the
-//! thread that takes the result sees that this puller has ended (`pull-1` to `send-3` of module `stream`).
+//! No room for a result stays unused. A puller that finds no room lowers the number of running pullers, executes a full fence,
+//! and checks for room again. If there is still no room, the puller ends. A thread that has taken a result executes a full fence.
+//! If at least half of the room is free, this thread then sends a puller if one is *missing* (module `stream`). Because of the
+//! two fences, the puller that ends sees the room, or the other thread sees that the puller has ended (`pull-1` to `send-3` of
+//! module `stream`).
 
 use crate::api::job::Job;
 use crate::api::scope::tasks::Tasks;
@@ -104,8 +104,8 @@ impl<I, F, R, K> Stream<I, F, R, K> {
 impl<I, F, R, K> Drop for Stream<I, F, R, K> {
     fn drop(&mut self) {
         // If the iterator was dropped while a puller had the lock of the input, the input is still in the feed, and is dropped
-        // here. A panic of a drop in this function is ignored: it would reach the puller's scope, or the code that drops the
-        // iterator.
+        // here. This function ignores a panic of a drop. Otherwise the panic would reach the puller's scope, or the code that
+        // drops the iterator.
         unwind::drop_quietly(self.feed.take_input());
         unwind::drop_quietly(self.f.take());
         self.drop_results();
@@ -216,8 +216,8 @@ where
         Self::send_puller_by(stream, |turn| gate::push(stream.feed.job(), turn));
     }
 
-    /// Makes a puller, and calls `push` with its cell, if there is ample room for results and a puller is *missing* (module
-    /// `stream`): in most cases, if none is queued and the input has not ended (`send-2`, `send-3`).
+    /// If there is ample room for results and a puller is *missing* (module `stream`), makes a puller, and calls `push` with its
+    /// cell (`send-2`, `send-3`). In most cases a puller is missing if none is queued and the input has not ended.
     fn send_puller_by(stream: &Arc<Self>, push: impl FnOnce(CellPtr)) {
         full_fence();
         if !stream.results.have_ample_room() {
@@ -232,8 +232,8 @@ where
         });
     }
 
-    /// Pulls items and runs `f` with each. Stops when no item is left, when there is no room for a result, or when `turn` says so.
-    /// The caller must have raised the number of running pullers.
+    /// Pulls items and runs `f` with each of them. Stops when no item is left, when there is no room for a result, or when `turn`
+    /// says so. The caller must have raised the number of running pullers.
     fn work(stream: &Arc<Self>, mut turn: Turn<'_>) {
         let feed = &stream.feed;
         loop {
@@ -293,9 +293,9 @@ where
         if wakes {
             parking_lot().wake(self.results.key());
         }
-        // The iterator might have been dropped before this thread stored the result. This thread and `stop` both take the lock
-        // of the results. So either this thread sees here that the iterator was dropped, or `stop` finds the stored result and
-        // drops it.
+        // The iterator might have been dropped before this thread stored the result. This thread and `stop` both take the lock of
+        // the results. So this thread sees here that the iterator was dropped, and drops the result. Or `stop` finds the stored
+        // result, and drops it.
         if self.is_abandoned() {
             self.drop_results();
         }
@@ -315,8 +315,8 @@ where
     /// Pulls one item and runs `f` with it inline, under the permit of the task that calls `next`. Returns true if `next` must
     /// check again for a result.
     ///
-    /// Does nothing and returns false if the task that calls `next` is of another job. Does the same if the iterator has not
-    /// taken the results of all pulled items, because the item that this call pulls must be the one whose result comes next.
+    /// Does nothing and returns false if the caller may not run a task of the stream's job inline. Does the same if the iterator
+    /// has not taken the results of all pulled items, because the result of a further item would not come next.
     fn work_here(stream: &Arc<Self>, taken: u64) -> bool {
         Context::with(|context| {
             let Some(context) = context else { return false };
@@ -346,8 +346,8 @@ where
                 self.send_puller();
                 return Next::Result(result);
             }
-            // A puller stores its results before it ends. So whether pullers remain, and whether the feed is finished, must be
-            // read before the second call of `take`.
+            // A puller stores its results before it ends. So this thread must read whether pullers remain, and whether the feed
+            // is finished, before it calls `take` once more.
             let idle = results.have_no_pullers();
             let finished = feed.is_finished();
             if let Some(result) = results.take() {

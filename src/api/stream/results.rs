@@ -183,8 +183,8 @@ impl<R> Results<R> {
         spin_until(|| self.lock().has_next())
     }
 
-    /// Spins for a few microseconds, or until there is ample room for results. Returns true if there is ample room. To end
-    /// this puller and to push another one later would take longer.
+    /// Spins for a few microseconds, or until there is ample room for results. Returns true if there is ample room. Spinning
+    /// takes less time than ending this puller and pushing another one later.
     pub fn spin_for_room(&self) -> bool {
         spin_until(|| self.have_ample_room())
     }

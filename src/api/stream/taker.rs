@@ -18,7 +18,7 @@ pub struct Taker<'a, R> {
 enum Stage {
     /// The iterator can yield further results.
     Going,
-    /// The job was closed before the iterator was made. The only item is `Cancelled`.
+    /// The job was closed before the iterator was made. The iterator yields one item, the error `Cancelled`.
     Refused,
     /// The iterator has yielded all items.
     Over,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 /// An *open* task: its end is not among the events drawn so far.
 struct Open {
     track: u32,
-    /// The address of the task's cell.
+    /// The address of the task's cell, or the number of a permit without a task.
     task: usize,
     name: Option<Rc<str>>,
     number: u64,
@@ -28,13 +28,13 @@ pub struct Pen<'a> {
     length: u64,
     slices: Vec<Slice>,
     open: HashMap<Key, Open>,
-    /// For each job's track, the slices of each ended task.
+    /// The ended tasks, by the track of their job. Each task is a list of indices into `slices`.
     over: BTreeMap<u32, Vec<Vec<usize>>>,
     tasks: u64,
     flows: u64,
-    /// The indices of slices, by the id of the event that ended the slice.
+    /// For the id of an event that ended a slice: the index of that slice.
     ends: HashMap<u64, usize>,
-    /// Sentences about events that ended no slice but can have let a task start, by the id of the event.
+    /// For the id of an event that ended no slice but can have let a task start: a sentence about that event.
     acts: HashMap<u64, String>,
     figures: BTreeMap<u32, Vec<Figures>>,
     parked: Vec<Vec<Slice>>,
@@ -246,8 +246,8 @@ impl<'a> Pen<'a> {
         self.open.get(&key)?.slices.last().copied()
     }
 
-    /// Notes that the event `id` ended a slice of the task `key`. That event has also begun the task's last slice, so the ended
-    /// slice is the last but one. A flow can then begin at the end of the ended slice.
+    /// Notes that the event `id` ended a slice of the task `key`. So a flow can begin at the end of that slice. The event has
+    /// also begun the task's last slice, so the ended slice is the last but one.
     fn ended_with(&mut self, id: u64, key: Key) {
         let before = self.open.get(&key).and_then(|open| open.slices.iter().nth_back(1).copied());
         if let Some(before) = before {
@@ -266,8 +266,8 @@ impl<'a> Pen<'a> {
         self.add(at, key, what, why);
     }
 
-    /// Replaces the key of a future whose poll has ended by the key of a pending future, and returns the new key. If another
-    /// worker has begun the next poll before this event, the future keeps its key, and the function returns `None`.
+    /// Gives a future whose poll has ended the key of a pending future, and returns the new key. If another worker has begun the
+    /// next poll before this event, keeps the future's key, and returns `None`.
     fn leave(&mut self, key: Key, event: &Event) -> Option<Key> {
         let cell = Key::Cell(event.task);
         if key != cell && self.open.contains_key(&key) {
@@ -289,7 +289,7 @@ impl<'a> Pen<'a> {
         if !self.open.contains_key(&key)
             && let Some(polled) = self.started_with(event.task)
         {
-            // The future was woken before its last poll ended, so the event that ends the last poll comes after this event.
+            // The future was woken during its previous poll, so the event that ends that poll comes after this event.
             self.rename(polled, key);
         }
         let is_new = self.begin_if_new(at, key, event);
