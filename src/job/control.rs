@@ -106,6 +106,7 @@ fn changed(job: JobPtr, held_changed: bool) {
 /// draining, cancels a held job instead of adding it. The list owns a handle of each job on it, so the record of such a job is
 /// not freed.
 ///
+/// The caller and a thread that drains the pool use the list of held jobs in these steps:
 /// - `list-1`: the caller, which has changed the job's word, locks the list of held jobs and loads the word. If the job is
 ///   held and the pool is not draining, the caller adds the job to the list.
 /// - `list-2`: under the lock, the caller checks the pool's flag *draining*. If the flag is set, the caller cancels a held job

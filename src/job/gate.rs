@@ -68,7 +68,7 @@ use returns::{refuse, wait_at};
 /// Puts a task of `job` into the injector if each gate of the task has room and an empty queue. Otherwise puts the task into
 /// the queue of `job` or of an ancestor.
 pub fn push(job: JobPtr, cell: CellPtr) {
-    // The task must not overtake tasks that wait (push-1).
+    // The task must not overtake tasks that wait in the queue. So it needs an empty queue as well as room (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
         job.busy.add_tasks(1);
         if pass_outwards(cell, job) == Notified::TooLate {
@@ -89,8 +89,7 @@ pub fn look(job: JobPtr) {
     }
 }
 
-/// Checks the queues of the job and of each ancestor. Admits tasks from each queue for whose job there is room, as [`look`]
-/// does.
+/// Checks the queues of the job and of each ancestor. If such a job has room, admits tasks from its queue, as [`look`] does.
 pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }
@@ -133,7 +132,8 @@ pub fn serve_queue_with(job: JobPtr, consumer: Consumer<'_>) {
 }
 
 fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
-    // A waker is the user's code, so it must not run under the queue lock. It runs later, when `_deferral` is dropped.
+    // A waker is the user's code, so no waker must run under the queue lock. The wakers of this function run when `_deferral`
+    // is dropped, after the unlock.
     let _deferral = Deferral::begin();
     let mut whole = serve(job, consumer, word_left);
     while !whole {
@@ -171,8 +171,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // The job might be idle now. A thread that waits until the job is idle might have failed to get the queue lock from this
-    // thread. Such a thread relies on this thread to wake it.
+    // The job might be idle now. Another thread that waits until the job is idle might have tried to get the queue lock while
+    // this thread had it. Such a waiting thread relies on this thread to wake it.
     wake_if_idle(job);
     all_gone
 }

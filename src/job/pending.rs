@@ -3,6 +3,7 @@
 //! A pending future is in no queue, so a thread that cancels the job could not find it there. The first poll of a future that
 //! returns `Pending` adds the future to the list. The future stays on the list until its end, also while it is woken or polled.
 //!
+//! A thread that cancels, and a thread that polls a future, use the list of pending futures in these steps:
 //! - `cancel-1`: the thread that cancels a job, or drops all tasks of a pool, sets a flag of the job or pool. `cancel-2`: that
 //!   thread cancels the futures of the job or pool that are on the list.
 //! - `pend-1`: the thread that polls a future adds the future to the list. `pend-2`: that thread checks the flags of the job

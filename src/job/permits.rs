@@ -10,12 +10,12 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 #[path = "../../checking/sequential/permits.rs"]
 pub mod sequential;
 
-/// The greatest value of the fields `running` and `limit`. As a limit it means "unlimited".
+/// The greatest value of the fields `running` and `limit` of a job's word. As a limit it means "unlimited".
 pub const MOST: u64 = (1 << 21) - 1;
-/// The greatest value of the field `ready`.
+/// The greatest value of the field `ready` of a job's word.
 pub const MOST_READY: u64 = (1 << 11) - 1;
-// If an ancestor refuses several tasks that have a permit of the job already, all of them become ready tasks of the job again,
-// beyond its ready cap. So the field `ready` can hold sixteen times the greatest ready cap.
+// If an ancestor of a job refuses tasks that already have a permit of the job, these tasks become ready tasks of the job again.
+// So a job can have more ready tasks than its ready cap. The field `ready` can hold sixteen times the greatest ready cap.
 const _: () = assert!(MOST_READY_CAP <= MOST_READY / 16);
 
 const RUNNING: u64 = 1;
@@ -135,7 +135,7 @@ impl Snapshot {
 
     /// Returns true if the job has room for one more ready task. At most `ready_cap` tasks are ready at once.
     pub const fn has_room(self, ready_cap: u64) -> bool {
-        // The flags of `HELD_BACK` and `Rated` are tested at once, so that a job without `Rated` pays no further instruction
+        // The flags of `HELD_BACK` and `Rated` are tested together, so that a job without `Rated` needs no further instruction
         // for rates.
         if self.has_any(HELD_BACK | Flag::Rated as u64) {
             return self.has_room_at_a_rate(ready_cap);
@@ -187,8 +187,9 @@ impl Snapshot {
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
-    /// Returns true if a worker can pop a further task from the job's queue, under a permit that it already holds, and no task of
-    /// the job loses its place. At a limit of 1 a ready task has left the queue earlier, so that task must start first.
+    /// Returns true if the order of the job's tasks allows a worker to start a task from the job's queue under a permit that it
+    /// already holds. Returns false if the limit is 1 and a task is ready: the ready task has left the queue earlier, so it
+    /// must start first.
     pub const fn keeps_order(self) -> bool {
         self.limit() != 1 || self.ready() == 0
     }
@@ -200,7 +201,7 @@ impl Snapshot {
     }
 
     /// Returns true if a task that has waited inside can re-acquire its `weight` permits now. `draining` must be true if the
-    /// pool is draining: then the task can do so even if the job is held.
+    /// pool is draining: then the task can re-acquire them even if the job is held.
     pub const fn may_reclaim(self, draining: bool, weight: u64) -> bool {
         let word = if draining && self.limit() == 0 { self.limited(1) } else { self };
         word.fits(weight) && (draining || !self.has(Flag::Paused))

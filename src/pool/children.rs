@@ -1,7 +1,7 @@
 //! The table of the children of a pool's jobs.
 //!
 //! A job's record has a pointer to the job's parent, but none to its children, so that a job without children needs no memory
-//! for them. `Job::cancel` and `Job::wait` find a job's children in this table.
+//! for them. `Job::cancel` and `Job::wait` find a job's children in the table of children.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::atomic::{AtomicU64, Ordering};

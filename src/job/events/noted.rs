@@ -41,7 +41,7 @@ fn note_above(job: JobPtr) {
 
 #[cold]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
-    // A push has no cause: no earlier event of this thread has made it possible.
+    // In the timeline a push has no cause, because no earlier event of this thread has made it possible.
     no_cause();
     // SAFETY: the thread that pushes the cell keeps it alive, and the name lasts as long.
     let name = cell.name().map_or(0, |name| job.pool().log.new_name(unsafe { name.as_ref() }));
@@ -102,7 +102,7 @@ pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
 
 #[cold]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
-    // The start has no cause: the join has made it possible, and no earlier event of this thread.
+    // In the timeline this start has no cause, because the join has made it possible, and not an earlier event of this thread.
     no_cause();
     enter(job, cell)
 }

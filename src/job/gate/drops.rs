@@ -4,6 +4,7 @@
 //! lock and no reservation, and no second task that it must drop. It holds no permit, except the permits of a future that it
 //! drops.
 //!
+//! The tasks of a cancelled job are dropped in these steps:
 //! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. The thread
 //!   itself drops nothing.
 //! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then the
@@ -13,8 +14,8 @@
 //!
 //! Claim: no task stays in the queue of a cancelled job. The thread that cancels the job sets the flag `Cancelled`, executes a
 //! fence, and checks the queue. A pusher pushes its task, executes a fence, and loads the flag. Because of the fences, the
-//! cancelling thread sees the task, or the pusher sees the flag and requests a sweep. A sweep ends when it finds a push
-//! unfinished: the pusher loads the flag after its push, and requests another sweep.
+//! cancelling thread sees the task, or the pusher sees the flag and requests a sweep. A sweep is allowed to end when it finds a
+//! push unfinished, because the pusher loads the flag after its push, and requests another sweep.
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
 //!
