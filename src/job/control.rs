@@ -77,9 +77,9 @@ pub fn resume(job: JobPtr) {
     changed(job, true);
 }
 
-/// Makes a change of the job's limit or pause take effect: each worker with a lease of the job checks the job's word before its
-/// next task, and this thread admits queued tasks for which the job has room now. Call it after the change of the word.
-/// `held_changed` must be true if the job was held before the change, or is held after it.
+/// Makes a change of the job's limit, a pause or a resume take effect: each worker with a lease of the job checks the job's
+/// word before its next task, and this thread admits queued tasks for which the job has room now. Call it after the change of
+/// the word. `held_changed` must be true if the job was held before the change, or is held after it.
 fn changed(job: JobPtr, held_changed: bool) {
     job.pool().advance_epoch();
     if held_changed {

@@ -68,7 +68,7 @@ use returns::{refuse, wait_at};
 /// Puts a task of `job` into the injector if each gate of the task has room and an empty queue. Otherwise puts the task into
 /// the queue of `job` or of an ancestor.
 pub fn push(job: JobPtr, cell: CellPtr) {
-    // The task must not overtake tasks that wait in the queue. So it needs an empty queue as well as room (push-1).
+    // The task must not overtake tasks that wait (push-1).
     if job.queue().is_empty() && job.permits.reserve(job.pool().ready_cap()).granted() {
         job.busy.add_tasks(1);
         if pass_outwards(cell, job) == Notified::TooLate {
@@ -132,8 +132,8 @@ pub fn serve_queue_with(job: JobPtr, consumer: Consumer<'_>) {
 }
 
 fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
-    // A waker is the user's code, so no waker must run under the queue lock. The wakers of this function run when `_deferral`
-    // is dropped, after the unlock.
+    // This thread might wake a waiter under the queue lock. The waker is the user's code, so it must not run under that lock.
+    // It runs later, when `_deferral` is dropped.
     let _deferral = Deferral::begin();
     let mut whole = serve(job, consumer, word_left);
     while !whole {
@@ -403,7 +403,7 @@ pub fn is_waited_for(gate: JobPtr) -> bool {
 
 /// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
-    // The loop does not use the iterator `gates`, which takes three more instructions: each inline join runs this loop.
+    // Each inline join runs this loop. So the loop does not use the iterator `gates`, which takes three more instructions.
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

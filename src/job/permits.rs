@@ -117,7 +117,7 @@ impl Snapshot {
         self.0 & flag as u64 != 0
     }
 
-    /// Returns true if no task is running and none is ready. Only models call it.
+    /// Returns true if no task is running and none is ready. Only models and tests call it.
     #[cfg(any(tollgate_loom, tollgate_shuttle, test, fuzzing))]
     pub const fn at_rest(self) -> bool {
         self.running() == 0 && self.ready() == 0
@@ -201,7 +201,7 @@ impl Snapshot {
     }
 
     /// Returns true if a task that has waited inside can re-acquire its `weight` permits now. `draining` must be true if the
-    /// pool is draining: then the task can re-acquire them even if the job is held.
+    /// pool is draining: then the task can do so even if the job is held.
     pub const fn may_reclaim(self, draining: bool, weight: u64) -> bool {
         let word = if draining && self.limit() == 0 { self.limited(1) } else { self };
         word.fits(weight) && (draining || !self.has(Flag::Paused))
@@ -283,8 +283,8 @@ impl Permits {
 
     /// Reads the word.
     ///
-    /// The returned value might be older than this thread's last access to another variable. If the caller relies on a newer
-    /// value, it must execute a full fence between that access and this call.
+    /// The returned word can be older than this thread's last access to another variable. If the caller needs a word that is
+    /// newer than that access, it must execute a full fence between the access and this call.
     ///
     /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.
     #[inline]

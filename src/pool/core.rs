@@ -238,7 +238,7 @@ impl Shared {
         self.process != std::process::id()
     }
 
-    /// Returns true if the machine has a core for each worker of the pool. A worker that spins then delays no other worker.
+    /// Returns true if the machine has a core for each worker of the pool. If so, a worker that spins delays no other worker.
     #[inline]
     pub fn has_spare_cores(&self) -> bool {
         self.has_spare_cores

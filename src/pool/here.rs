@@ -119,7 +119,8 @@ impl Shared {
         if here.is_none() {
             // Ordering: AcqRel; read under the sleepers' lock.
             self.flights.fetch_add(change, Ordering::AcqRel);
-            // Because of the fence, this thread sees the drain, or the draining thread sees the changed count.
+            // Because of the fence, this thread sees that the pool is draining, or the draining thread sees the changed number
+            // of flights.
             fence_after_rmw();
             if self.draining() {
                 self.sleep.reconsider_drain(|| self.is_busy());

@@ -204,8 +204,8 @@ impl Spares {
         };
         state.idle -= 1;
         if seat.is_none() {
-            // This thread might have begun as a worker and not as a spare worker. The number of spare workers falls by one in
-            // both cases.
+            // This thread might have begun as a worker and not as a spare worker. In both cases the pool has one thread fewer,
+            // and so one spare worker fewer.
             state.threads -= 1;
         }
         seat

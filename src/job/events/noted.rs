@@ -135,7 +135,7 @@ pub fn acquired(job: JobPtr) -> usize {
 
 #[cold]
 pub fn granted(cell: CellPtr, number: usize) -> usize {
-    // The number is 0 if the wait began before the timeline was started. The timeline does not show such a permit.
+    // The number is 0 if the wait began before the timeline was started. The timeline does not show a permit with the number 0.
     if number == 0 || cell.is_gone() {
         return 0;
     }

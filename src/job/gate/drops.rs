@@ -111,8 +111,8 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
     }
 }
 
-/// Takes one delayed task of the job out of the pool's timer. Returns `None` if the job has no delayed task. The task has a
-/// busy count.
+/// Takes one delayed task of the job out of the pool's timer. Returns `None` if the job has no delayed task. A delayed task has
+/// a busy count already.
 fn take_delayed(job: JobPtr) -> Option<CellPtr> {
     loop {
         let key = job.extra()?.times().delayed.pop_first()?;

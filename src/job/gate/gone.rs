@@ -41,8 +41,8 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     }
 }
 
-/// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. After the return each moved
-/// task has a busy count. Returns false if a push was unfinished: further cancelled tasks can lie behind it.
+/// Moves the cancelled tasks for which `which` returns true from the queue of the job `line` to `taken`. After the return each
+/// moved task has a busy count. Returns false if a push was unfinished: further cancelled tasks can lie behind it.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,

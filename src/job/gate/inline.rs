@@ -75,8 +75,8 @@ impl Inline {
     /// Acquires the permits of the task in `cell`, if `cell` is the first in the queue of `job`, and takes the cell out of the
     /// queue. Returns `None` if another cell is the first, or if a gate does not let the task start at once.
     fn acquire_first(cell: CellPtr, job: JobPtr, common: Option<JobPtr>) -> Option<Self> {
-        // A waker is the user's code, so no waker must run under the queue lock. The wakers of this function run when
-        // `_deferral` is dropped, after the unlock.
+        // This thread might wake a waiter under the queue lock. The waker is the user's code, so it must not run under that
+        // lock. It runs later, when `_deferral` is dropped.
         let _deferral = Deferral::begin();
         let mut consumer = job.queue().try_lock_quietly()?;
         if consumer.first() != Some(cell) || !acquire_inside(job, common, true) {

@@ -23,9 +23,9 @@
 //!   takes the tokens of each further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires permits without a task takes the tokens after the permits, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no token. A task whose handle cancels it before the worker checks for tokens (`rate-2`) needs
-//! none, either. If the handle cancels the task after this check and before the task's first instruction, the tokens stay used
-//! up.
+//! A task that has begun, such as a woken future, needs no further token. A task whose handle cancels it before the worker
+//! checks for tokens (`rate-2`) needs none, either. If the handle cancels the task after this check and before the task's first
+//! instruction, the tokens stay used up.
 //!
 //! A job with a rate has at most one ready task. So when a worker starts this task, a gate refuses it for lack of a token
 //! (`rate-2`) only in one case: the time of the gate's next allowed start has changed since the gate admitted the task.

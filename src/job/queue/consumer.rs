@@ -91,7 +91,7 @@ impl<'a> Consumer<'a> {
             departures.head.store(next, Ordering::Relaxed);
             return self.counted(first);
         }
-        // This store must come before the change of the tail: once the tail is null, a pusher can set the head.
+        // This thread must store null in the head before it changes the tail: once the tail is null, a pusher can set the head.
         // Ordering: Relaxed; the exchange below publishes it to that pusher.
         departures.head.store(ptr::null_mut(), Ordering::Relaxed);
         // Ordering: AcqRel; pairs with `is_empty`. A thread that sees the list empty sees this task's reservation.
