@@ -116,7 +116,8 @@ fn changed(job: JobPtr, held_changed: bool) {
 ///
 /// Claim: each job that is held during a drain is cancelled. If the caller adds the job to the list (`list-1`) before the
 /// draining thread takes all jobs off the list (`drain-2`), the draining thread cancels the job. Otherwise the caller gets the
-/// list's lock after the draining thread. So the caller sees the flag *draining* (`drain-1`), and cancels the job itself (`list-2`).
+/// list's lock after the draining thread. So the caller sees the flag *draining* (`drain-1`), and cancels the job itself
+/// (`list-2`).
 pub fn list_if_held(job: JobPtr) {
     let mut held = job.pool().held(); // list-1
     if !job.permits.load().is_held() {

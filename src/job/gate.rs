@@ -143,10 +143,10 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
     }
 }
 
-/// Admits tasks while the job has room, then unlocks the queue. `word_left` must be true if another thread might have set the
-/// pending bit, for example because it has cancelled a task in the queue. If `word_left` is true and no worker can take tasks out
-/// of the queue now, drops the cancelled tasks in the queue as well. Returns false if the caller must serve the queue again: a
-/// push is unfinished, and cancelled tasks can lie behind it.
+/// Admits tasks while the job has room, then unlocks the queue. If `word_left` is true and no worker can take tasks out of the
+/// queue now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread might have set the
+/// pending bit, for example a thread that has cancelled a task in the queue. Returns false if the caller must serve the queue
+/// again: a push is unfinished, and cancelled tasks can lie behind it.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {

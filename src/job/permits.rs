@@ -143,8 +143,8 @@ impl Snapshot {
         self.ready() < ready_cap && self.running() + self.ready() < self.limit()
     }
 
-    /// Does what [`has_room`](Self::has_room) does if the word has the flag `Rated`, or a flag that holds the job back. A job with
-    /// the flag `Rated` has room for one ready task only.
+    /// Does what [`has_room`](Self::has_room) does if the word has the flag `Rated`, or a flag that holds the job back. A job
+    /// with the flag `Rated` has room for one ready task only.
     #[cold]
     const fn has_room_at_a_rate(self, ready_cap: u64) -> bool {
         !self.held_back() && ready_cap > 0 && self.ready() == 0 && self.running() < self.limit()

@@ -162,7 +162,7 @@ impl Record {
         Queue::new(&self.arrivals, &self.departures)
     }
 
-    /// Returns the job's parent, if it is a child.
+    /// Returns the job's parent, or `None` if the job has no parent.
     #[inline]
     pub fn parent(&self) -> Option<JobPtr> {
         self.parent
@@ -270,8 +270,8 @@ impl JobPtr {
         panic!("too many handles and children{of}: drop some before more are made");
     }
 
-    /// Returns the words that follow a noun in the text of a panic, such as " of the job `search`" after "a task". Returns an empty
-    /// text if the job has no name.
+    /// Returns the words that follow a noun in the text of a panic, such as " of the job `search`" after "a task". Returns an
+    /// empty text if the job has no name.
     pub fn of_its_name(self) -> String {
         let name = self.extra().and_then(|extra| extra.name.as_deref());
         name.map(|name| format!(" of the job `{name}`")).unwrap_or_default()

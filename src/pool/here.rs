@@ -17,7 +17,8 @@ thread_static! {
 pub struct Here {
     pool: PoolPtr,
     seat: Cell<*const Seat>,
-    /// The number of job records that this thread has freed, and has not yet subtracted from the pool's owners.
+    /// The number of job records that this thread has freed. The thread subtracts this number from the pool's owners when the
+    /// thread ends.
     freed_records: Cell<u64>,
 }
 

@@ -131,10 +131,10 @@ impl Spares {
         Ok(Lent::Make(made))
     }
 
-    /// Counts the caller as blocked, and counts a new spare worker, which the caller must start. The number of spare workers
-    /// can exceed the pool's greatest number. The new spare worker gets the caller's seat `seat`. If `seat` is `None`, it
-    /// gets an offered seat. Returns the index of the new spare worker, and the index of its seat. If `seat` is `None` and no
-    /// seat is offered, counts no new spare worker and returns `None`.
+    /// Counts the caller as blocked. Also counts a new spare worker, which the caller must start, even if the pool then has
+    /// more spare workers than its greatest number. The new spare worker gets the caller's seat `seat`, or an offered seat if
+    /// `seat` is `None`. Returns the index of the new spare worker and the index of its seat. If `seat` is `None` and no seat
+    /// is offered, counts no new spare worker and returns `None`.
     pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {
         let mut state = self.lock();
         state.blocked += 1;

@@ -82,7 +82,7 @@ pub enum Outer {
     /// No start was noted, because the cell belongs to a waiter.
     Unchanged,
     /// No start was noted, because the cell is empty. The field is the time at which the worker found the cell empty, in
-    /// nanoseconds from the making of the pool.
+    /// nanoseconds since the pool was made.
     Empty(u64),
     /// The task that the thread ran before. If the thread ran no task, all fields of this value are 0.
     Was(Running),

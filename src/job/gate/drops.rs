@@ -1,8 +1,8 @@
 //! Drops the tasks of cancelled jobs: a worker drops them between two turns, one at a time.
 //!
-//! The destructor of a capture is the user's code, which can push, cancel or wait. So a thread that drops a task holds no queue
-//! lock and no reservation, and no second task that it must drop. It holds no permit, except the permits of a future that it
-//! drops.
+//! The destructor of a capture is the user's code, which can push, cancel or wait. So while a thread drops a task, it holds no
+//! queue lock, no reservation, and no other task that it must still drop. The thread also holds no permit, except the permits
+//! of a future that it drops.
 //!
 //! The tasks of a cancelled job are dropped in these steps:
 //! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. The thread

@@ -41,9 +41,9 @@ pub struct Inline {
 }
 
 impl Inline {
-    /// Acquires the permits of the joined task, which is the task in `cell`, and adds a busy count of its job, `job` (`inline-1`).
-    /// Returns `None` if a gate does not let the joined task start at once. The calling thread must run a task of the job
-    /// `joining`, and that task must join the task in `cell`. The caller must keep both jobs and the cell alive.
+    /// Acquires the permits of the joined task, which is the task in `cell`, and adds a busy count of its job, `job`
+    /// (`inline-1`). Returns `None` if a gate does not let the joined task start at once. The calling thread must run a task of
+    /// the job `joining`, and that task must join the task in `cell`. The caller must keep both jobs and the cell alive.
     pub fn acquire(cell: CellPtr, job: JobPtr, joining: JobPtr) -> Option<Self> {
         let admits = job.pool_ptr() == joining.pool_ptr()
             && is_of_same_class(job, joining)
