@@ -14,9 +14,9 @@ pub struct Capacity {
     most: u64,
     /// Bit 0 ([`WAITED`]) is set while a pusher waits for a slot. The other bits hold the number of taken slots.
     pub taken: AtomicU64,
-    /// No pass over the queue is due while the queue has fewer cells without a slot than this number. A pass frees the empty
-    /// cells in the queue. At the end of a pass this field becomes twice the number of cells without a slot that are still in
-    /// the queue. Most of these belong to tasks of children, which own no slot of this job.
+    /// A *pass* over the job's queue frees the empty cells in it. No pass is due while the number of cells without a slot in
+    /// the queue is less than this field. At the end of a pass, this field becomes twice the number of cells without a slot
+    /// that are still in the queue. Most of these cells belong to tasks of children, which own no slot of this job.
     pub left: AtomicU64,
 }
 

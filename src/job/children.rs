@@ -23,8 +23,8 @@ impl Family {
     /// Adds `child` to the entry of `parent` in the table of children. The caller must keep the record of `child` alive.
     pub fn enter(&self, parent: JobPtr, child: JobPtr) {
         if !parent.permits.set(Flag::Parent).has(Flag::Parent) {
-            // A job with a child is not unlimited. A worker with a lease of the parent can still treat the parent as
-            // unlimited: the new epoch makes that worker check the parent's word.
+            // A job with a child is not unlimited. A worker with a lease of the parent might still run tasks as if the parent
+            // were unlimited. The new epoch makes that worker check the parent's word.
             parent.pool().advance_epoch();
         }
         self.shard(parent.opaque())

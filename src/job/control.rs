@@ -77,9 +77,9 @@ pub fn resume(job: JobPtr) {
     changed(job, true);
 }
 
-/// Makes a change of the job's limit or pause take effect: each worker with a lease of the job checks the job's word before its
-/// next task, and this thread admits queued tasks for which the job has room now. Call it after the change of the word.
-/// `held_changed` must be true if the job was held before the change, or is held after it.
+/// Makes a change of the job's limit, a pause or a resume take effect: each worker with a lease of the job checks the job's
+/// word before its next task, and this thread admits queued tasks for which the job has room now. Call it after the change of
+/// the word. `held_changed` must be true if the job was held before the change, or is held after it.
 fn changed(job: JobPtr, held_changed: bool) {
     job.pool().advance_epoch();
     if held_changed {
@@ -106,6 +106,7 @@ fn changed(job: JobPtr, held_changed: bool) {
 /// draining, cancels a held job instead of adding it. The list owns a handle of each job on it, so the record of such a job is
 /// not freed.
 ///
+/// The caller and a thread that drains the pool use the list of held jobs in these steps:
 /// - `list-1`: the caller, which has changed the job's word, locks the list of held jobs and loads the word. If the job is
 ///   held and the pool is not draining, the caller adds the job to the list.
 /// - `list-2`: under the lock, the caller checks the pool's flag *draining*. If the flag is set, the caller cancels a held job
@@ -115,7 +116,8 @@ fn changed(job: JobPtr, held_changed: bool) {
 ///
 /// Claim: each job that is held during a drain is cancelled. If the caller adds the job to the list (`list-1`) before the
 /// draining thread takes all jobs off the list (`drain-2`), the draining thread cancels the job. Otherwise the caller gets the
-/// list's lock after the draining thread. So the caller sees the flag *draining* (`drain-1`), and cancels the job itself (`list-2`).
+/// list's lock after the draining thread. So the caller sees the flag *draining* (`drain-1`), and cancels the job itself
+/// (`list-2`).
 pub fn list_if_held(job: JobPtr) {
     let mut held = job.pool().held(); // list-1
     if !job.permits.load().is_held() {

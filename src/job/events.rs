@@ -34,13 +34,13 @@ pub fn pushed(job: JobPtr, cell: CellPtr) {
     note!(job.pool(), pushed(job, cell));
 }
 
-/// Notes in the timeline that the gate refused the task in the cell.
+/// Notes in the timeline that the job `gate` has refused the task in `cell`.
 #[inline(always)]
 pub fn refused(gate: JobPtr, cell: CellPtr) {
     note!(gate.pool(), refused(gate, cell));
 }
 
-/// Notes in the timeline that the gate admitted the task in the cell from its queue.
+/// Notes in the timeline that the job `gate` has admitted the task in `cell` from the queue of `gate`.
 #[inline(always)]
 pub fn admitted(gate: JobPtr, cell: CellPtr) {
     note!(gate.pool(), admitted(gate, cell));
@@ -82,8 +82,8 @@ pub fn ended(pool: &Shared, job: JobPtr, address: usize, ran: &Ran, outer: Outer
     note!(pool, ended(job, address, ran, outer.0));
 }
 
-/// Notes for the timeline that the task that runs on this thread has panicked, and that its handle gets the payload. Call it
-/// before [`ended`]. The caller must keep the job alive.
+/// Notes for the timeline that this thread's task has panicked, and that the task's handle gets the payload of the panic. Call
+/// it before [`ended`]. The caller must keep the job alive.
 #[inline(always)]
 pub fn panicked(job: JobPtr) {
     note!(job.pool(), ends_by(How::Panicked));
@@ -100,8 +100,8 @@ pub fn cancelled(job: JobPtr) {
 #[inline(always)]
 pub fn ended_inside(job: JobPtr, address: usize, outer: Outer) {
     note!(job.pool(), ended(job, address, &Ran::Counted, outer.0));
-    // The timeline names no cause for the next events of this thread. An inline task usually runs under the joining task's
-    // permits, so its end lets no other task start.
+    // For the next events of this thread the timeline must name no cause. An inline task usually runs under the joining task's
+    // permits, so the end of the inline task lets no other task start.
     note!(job.pool(), no_cause());
 }
 

@@ -149,8 +149,9 @@ struct Pass {
 }
 
 impl Passes {
-    /// Calls `pass`, which makes one pass and returns the number of ended tasks. Returns true if all jobs were idle at one
-    /// moment, and false if a further pass must follow. Returns `None` if `pass` returns `None`.
+    /// Calls `pass`, which must check that `job` and all jobs below it are idle, and return the number of their ended tasks.
+    /// Returns true if all these jobs were idle at one moment, and false if a further pass must follow. Returns `None` if
+    /// `pass` returns `None`.
     pub fn make(&mut self, job: JobPtr, pass: impl FnOnce() -> Option<u64>) -> Option<bool> {
         let family = &job.pool().family;
         let left = family.left();

@@ -89,8 +89,7 @@ pub fn look(job: JobPtr) {
     }
 }
 
-/// Checks the queues of the job and of each ancestor. Admits tasks from each queue for whose job there is room, as [`look`]
-/// does.
+/// Checks the queues of the job and of each ancestor. If such a job has room, admits tasks from its queue, as [`look`] does.
 pub fn look_outwards(job: JobPtr) {
     job.gates().for_each(look);
 }
@@ -133,7 +132,8 @@ pub fn serve_queue_with(job: JobPtr, consumer: Consumer<'_>) {
 }
 
 fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
-    // A waker is the user's code, so it must not run under the queue lock. It runs later, when `_deferral` is dropped.
+    // This thread might wake a waiter under the queue lock. The waker is the user's code, so it must not run under that lock.
+    // It runs later, when `_deferral` is dropped.
     let _deferral = Deferral::begin();
     let mut whole = serve(job, consumer, word_left);
     while !whole {
@@ -143,10 +143,10 @@ fn serve_until_whole(job: JobPtr, consumer: Consumer<'_>, word_left: bool) {
     }
 }
 
-/// Admits tasks while the job has room, then unlocks the queue. `word_left` must be true if another thread might have set the
-/// pending bit, for example because it has cancelled a task in the queue. If `word_left` is true and no worker can take tasks out
-/// of the queue now, drops the cancelled tasks in the queue as well. Returns false if the caller must serve the queue again: a
-/// push is unfinished, and cancelled tasks can lie behind it.
+/// Admits tasks while the job has room, then unlocks the queue. If `word_left` is true and no worker can take tasks out of the
+/// queue now, also drops the cancelled tasks in the queue. `word_left` must be true if another thread might have set the
+/// pending bit, for example a thread that has cancelled a task in the queue. Returns false if the caller must serve the queue
+/// again: a push is unfinished, and cancelled tasks can lie behind it.
 fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     let (mut gone, mut cancelled) = (Vec::new(), false);
     let all_gone = loop {
@@ -171,8 +171,8 @@ fn serve(job: JobPtr, mut consumer: Consumer<'_>, mut word_left: bool) -> bool {
     if cancelled {
         request_sweep(job); // sweep-1
     }
-    // The job might be idle now. A thread that waits until the job is idle might have failed to get the queue lock from this
-    // thread. Such a thread relies on this thread to wake it.
+    // The job might be idle now. Another thread that waits until the job is idle might have tried to get the queue lock while
+    // this thread had it. Such a waiting thread relies on this thread to wake it.
     wake_if_idle(job);
     all_gone
 }
@@ -403,7 +403,7 @@ pub fn is_waited_for(gate: JobPtr) -> bool {
 
 /// Returns true if a further task of `job` is allowed to start under the permits of a task of `job` that has ended.
 pub fn may_go_on(job: JobPtr) -> bool {
-    // The loop does not use the iterator `gates`, which takes three more instructions: each inline join runs this loop.
+    // Each inline join runs this loop. So the loop does not use the iterator `gates`, which takes three more instructions.
     let mut gate = Some(job);
     while let Some(outer) = gate {
         if !outer.permits.load().may_go_on() {

@@ -10,19 +10,21 @@ use crate::job::record::JobPtr;
 use crate::sync::{fence_after_rmw, thread};
 use std::cell::{Cell, RefCell};
 
-/// Calls `enter`, which must add a waiter to the parking lot if the job is busy (`park-2`), and calls it again as long as the check
-/// below finds other work to do first. Returns what the last call of `enter` returns. The waiter's key is the job's `idle_key`.
+/// Calls `enter`, which must add a waiter to the parking lot if the job is busy (`park-2`). The waiter's key is the job's
+/// `idle_key`. If the job has other work that must be done before a wait, does this work and calls `enter` again. Returns what
+/// the last call of `enter` returns: true if the waiter still waits.
 ///
 /// The first argument of `enter` is a check, which returns true if the job is busy. `enter` must call the check under the lock
 /// of the waiter's bucket of the parking lot, and must add the waiter only if the check returns true. Under that lock the check
 /// runs no task and wakes no thread.
 ///
-/// The check that `enter` calls returns false if the job is idle. It also returns false if the job's queue must be served
-/// first, or if a handle has cancelled a task, which can lie in the queue of a held ancestor. In these two cases this function
-/// serves the queue or drops such tasks, and calls `enter` again.
+/// The check that `enter` calls returns false in three cases: the job is idle, the job's queue must be served first, or a
+/// handle has cancelled a task that can lie in the queue of a held ancestor. In the last two cases this function serves the
+/// queue or drops the cancelled tasks, and calls `enter` again.
 ///
-/// The second argument of `enter` serves the job's queue and unlocks it, if the first argument has taken the queue lock. If
-/// `enter` waits for anything, it must call the second argument before that wait.
+/// The second argument of `enter` is a function that does the work which the check has found. For instance, it serves and
+/// unlocks the job's queue if the check has taken the queue lock. `enter` must call this function before `enter` waits for
+/// anything.
 pub fn enter_while_busy(
     job: JobPtr,
     mut enter: impl FnMut(&dyn Fn() -> bool, &dyn Fn()) -> bool,
@@ -84,7 +86,7 @@ pub fn is_idle(job: JobPtr) -> bool {
     }
 }
 
-/// Whether a job has tasks queued, ready or running, and what the caller must do.
+/// The result of a check of a job: whether the job has tasks queued, ready or running, and what the caller must do next.
 enum Work<'a> {
     /// The job has no task queued, ready or running.
     None,
@@ -109,8 +111,8 @@ impl Work<'_> {
             Work::Line(consumer) => serve_queue_with(job, consumer),
             Work::Gone => {
                 if drop_gone(job, |cell| cell.job() == job) != Dropped::Some {
-                    // A push is unfinished, or another thread has the queue lock and drops the tasks. This thread lets that
-                    // thread run, before the caller checks the job again.
+                    // A push is unfinished, or another thread has the queue lock and drops the tasks. This thread yields the
+                    // processor to that pusher or lock owner. Then the caller checks the job again.
                     thread::yield_now();
                 }
             }
@@ -131,7 +133,8 @@ fn look_for_work<'a>(job: &'a JobPtr, try_lock: impl FnOnce() -> Option<Consumer
         return Work::Some;
     }
     if job.permits.load().has(Flag::Cancelled) && !job.queue().is_empty() {
-        // A sweep will drop the tasks in this queue. The sweep needs the queue lock, so this thread does not take it.
+        // The job is cancelled, so a sweep will drop the tasks in its queue. The sweep needs the queue lock, so this thread
+        // does not take that lock.
         return Work::Some;
     }
     let Some(consumer) = try_lock() else {

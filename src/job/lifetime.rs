@@ -105,8 +105,8 @@ impl Record {
     /// Returns true if no task of the job is queued or ready, no delegate waits in its parent's queue, no task waits to
     /// re-acquire a permit, all slots are free, and exactly `held` permits are held.
     ///
-    /// Call it only while no other thread uses the record. The loads are Relaxed on purpose: if an access of another thread is
-    /// not ordered before this call, a loom model can load an old value, and fail.
+    /// Call it only while no other thread uses the record. The loads are Relaxed on purpose. So a loom model fails if an access
+    /// of another thread is not ordered before this call: the model can then load an old value.
     fn is_at_rest(&self, held: u64) -> bool {
         let word = self.permits.load_alone();
         let waited_for = word.has(Flag::Blocked) || word.has(Flag::Reclaiming);
@@ -148,8 +148,8 @@ fn give_back_handle_of_held(job: JobPtr) -> bool {
         drop(held);
         return job.give_back_handle();
     }
-    // This thread subtracts the handle under the lock of the list of held jobs. So if two threads subtract the last handles
-    // beside that of the list, the second thread sees that only the list's handle is left. While this thread has the lock, no
+    // This thread subtracts the handle under the lock of the list of held jobs. So if two threads subtract the last two handles
+    // that are not the list's, the second thread sees that only the list's handle is left. While this thread has the lock, no
     // other thread removes the job from the list, so the list's handle keeps the record.
     let left = job.busy.drop_handle();
     if left.handles() == 1 && left.no_tasks() && job.queue().is_empty() {

@@ -3,6 +3,7 @@
 //!
 //! The list of named roots has no handles of its jobs, so a job on this list is freed like any other job.
 //!
+//! Three kinds of threads use the list of named roots, by these rules:
 //! - `root-1`: The thread that must free the record of a named root takes the lock of the list, and removes the job from the
 //!   list. Then the thread frees the record.
 //! - `root-2`: A thread that reads the list takes the lock of the list, and adds a handle of each job on the list. The thread

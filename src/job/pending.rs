@@ -3,6 +3,7 @@
 //! A pending future is in no queue, so a thread that cancels the job could not find it there. The first poll of a future that
 //! returns `Pending` adds the future to the list. The future stays on the list until its end, also while it is woken or polled.
 //!
+//! A thread that cancels, and a thread that polls a future, use the list of pending futures in these steps:
 //! - `cancel-1`: the thread that cancels a job, or drops all tasks of a pool, sets a flag of the job or pool. `cancel-2`: that
 //!   thread cancels the futures of the job or pool that are on the list.
 //! - `pend-1`: the thread that polls a future adds the future to the list. `pend-2`: that thread checks the flags of the job
@@ -58,21 +59,21 @@ impl List {
         self.lock((cell.as_ptr().addr() >> 3).wrapping_mul(0x9E37_79B9) / 64 % SHARDS)
     }
 
-    /// Returns true if no future is on the list. Used by models.
+    /// Returns true if the list of pending futures is empty. Only models call it.
     #[cfg(any(tollgate_loom, tollgate_shuttle))]
     pub fn is_empty(&self) -> bool {
         let is_empty = |shard: &Shard| shard.futures.is_empty() && shard.samples.is_empty();
         (0..SHARDS).all(|shard| is_empty(&self.lock(shard)))
     }
 
-    /// Adds a future, which is pending for the first time, to the list.
+    /// Adds a future, which is pending for the first time, to the list of pending futures.
     pub fn list(&self, cell: CellPtr) {
         let key = (cell.job(), cell.as_ptr().addr());
         let before = self.shard_of(cell).futures.insert(key, cell);
         debug_assert!(before.is_none(), "a future is listed once");
     }
 
-    /// Removes a future, and its sample if it has one, from the list.
+    /// Removes a future, and its sample if it has one, from the list of pending futures.
     pub fn unlist(&self, cell: CellPtr) {
         let key = (cell.job(), cell.as_ptr().addr());
         let mut shard = self.shard_of(cell);
@@ -110,7 +111,8 @@ impl List {
         (0..SHARDS).map(of).sum()
     }
 
-    /// Calls `due` with the futures of each shard of the list, and cancels the futures that `due` returns (`cancel-2`).
+    /// Calls `due` once for each shard of the list, with the pending futures in that shard. Cancels the futures that `due`
+    /// returns (`cancel-2`).
     fn cancel(&self, due: impl Fn(&Futures) -> Vec<CellPtr>) {
         for shard in 0..SHARDS {
             let mut woken = Vec::new();

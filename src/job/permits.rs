@@ -10,12 +10,12 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 #[path = "../../checking/sequential/permits.rs"]
 pub mod sequential;
 
-/// The greatest value of the fields `running` and `limit`. As a limit it means "unlimited".
+/// The greatest value of the fields `running` and `limit` of a job's word. As a limit it means "unlimited".
 pub const MOST: u64 = (1 << 21) - 1;
-/// The greatest value of the field `ready`.
+/// The greatest value of the field `ready` of a job's word.
 pub const MOST_READY: u64 = (1 << 11) - 1;
-// If an ancestor refuses several tasks that have a permit of the job already, all of them become ready tasks of the job again,
-// beyond its ready cap. So the field `ready` can hold sixteen times the greatest ready cap.
+// If an ancestor of a job refuses tasks that already have a permit of the job, these tasks become ready tasks of the job again.
+// So a job can have more ready tasks than its ready cap. The field `ready` can hold sixteen times the greatest ready cap.
 const _: () = assert!(MOST_READY_CAP <= MOST_READY / 16);
 
 const RUNNING: u64 = 1;
@@ -117,7 +117,7 @@ impl Snapshot {
         self.0 & flag as u64 != 0
     }
 
-    /// Returns true if no task is running and none is ready. Only models call it.
+    /// Returns true if no task is running and none is ready. Only models and tests call it.
     #[cfg(any(tollgate_loom, tollgate_shuttle, test, fuzzing))]
     pub const fn at_rest(self) -> bool {
         self.running() == 0 && self.ready() == 0
@@ -135,7 +135,7 @@ impl Snapshot {
 
     /// Returns true if the job has room for one more ready task. At most `ready_cap` tasks are ready at once.
     pub const fn has_room(self, ready_cap: u64) -> bool {
-        // The flags of `HELD_BACK` and `Rated` are tested at once, so that a job without `Rated` pays no further instruction
+        // The flags of `HELD_BACK` and `Rated` are tested together, so that a job without `Rated` needs no further instruction
         // for rates.
         if self.has_any(HELD_BACK | Flag::Rated as u64) {
             return self.has_room_at_a_rate(ready_cap);
@@ -143,8 +143,8 @@ impl Snapshot {
         self.ready() < ready_cap && self.running() + self.ready() < self.limit()
     }
 
-    /// Does what [`has_room`](Self::has_room) does if the word has the flag `Rated`, or a flag that holds the job back. A job with
-    /// the flag `Rated` has room for one ready task only.
+    /// Does what [`has_room`](Self::has_room) does if the word has the flag `Rated`, or a flag that holds the job back. A job
+    /// with the flag `Rated` has room for one ready task only.
     #[cold]
     const fn has_room_at_a_rate(self, ready_cap: u64) -> bool {
         !self.held_back() && ready_cap > 0 && self.ready() == 0 && self.running() < self.limit()
@@ -187,8 +187,9 @@ impl Snapshot {
         !self.has_any(ENDS) && self.running() <= self.limit()
     }
 
-    /// Returns true if a worker can pop a further task from the job's queue, under a permit that it already holds, and no task of
-    /// the job loses its place. At a limit of 1 a ready task has left the queue earlier, so that task must start first.
+    /// Returns true if the order of the job's tasks allows a worker to start a task from the job's queue under a permit that it
+    /// already holds. Returns false if the limit is 1 and a task is ready: the ready task has left the queue earlier, so it
+    /// must start first.
     pub const fn keeps_order(self) -> bool {
         self.limit() != 1 || self.ready() == 0
     }
@@ -282,8 +283,8 @@ impl Permits {
 
     /// Reads the word.
     ///
-    /// The returned value might be older than this thread's last access to another variable. If the caller relies on a newer
-    /// value, it must execute a full fence between that access and this call.
+    /// The returned word can be older than this thread's last access to another variable. If the caller needs a word that is
+    /// newer than that access, it must execute a full fence between the access and this call.
     ///
     /// Ordering: Acquire; pairs with the Release in each change of the word: a free permit shows what its last holder did.
     #[inline]

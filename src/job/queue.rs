@@ -172,8 +172,8 @@ impl<'a> Queue<'a> {
 
     /// Returns true if the head of the list or the front stack has a task.
     ///
-    /// This check is cheap, because a push into a non-empty queue does not write the head side. If the check returns false,
-    /// the queue can still have a task whose push is unfinished.
+    /// This check reads only the head side. It is cheap, because a push into a non-empty queue does not write the head side. If
+    /// the check returns false, the queue can still have a task whose push is unfinished.
     #[inline]
     pub fn has_head(self) -> bool {
         // Ordering: Relaxed; a hint that saves an attempt at the queue lock.

@@ -25,10 +25,10 @@ use std::ptr::{self, NonNull};
 /// | 88..96  | the front stack              |               | reads                  |
 /// | 96..112 | the rest of `departures`     |               | writes                 |
 ///
-/// The fields are in this order so that pushers and workers of a job at its limit use different cache lines. A slab places
-/// records side by side, so a record begins at byte 0, 16, 32 or 48 of a cache line. In each of these four cases a push and a
-/// running task use different lines. If both used the same line, a task under a limit of 1 would take 25 % longer. The count of
-/// completed tasks shares a line with a push only in the record that begins at byte 32.
+/// The fields of a record are in this order so that pushers and workers of a job at its limit use different cache lines. If
+/// both used the same line, a task under a limit of 1 would take 25 % longer. A slab places records side by side, so a record
+/// begins at byte 0, 16, 32 or 48 of a cache line. In each of these four cases a push and a running task use different lines,
+/// with one exception: in a record that begins at byte 32, a push shares a line with the count of completed tasks.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Record {
@@ -38,7 +38,7 @@ pub struct Record {
     pub permits: Permits,
     pool: PoolPtr,
     parent: Option<JobPtr>,
-    /// The fields that few jobs have: null, or a box that this record owns.
+    /// Points to the fields that few jobs have, in a box that this record owns. Null if the job has none of these fields.
     pub(super) extra: AtomicPtr<Extra>,
     /// The counts of busy tasks and of handles, which keep the record.
     pub busy: BusyCount,
@@ -105,7 +105,7 @@ impl JobPtr {
         unsafe { OpaqueJob::new(self.0.cast()) }
     }
 
-    /// Makes the record of a new job, with one handle. The record has a handle of its parent, if there is one.
+    /// Makes the record of a new job, with one handle. If the job has a parent, the record also owns a handle of the parent.
     #[track_caller]
     pub fn make(pool: PoolPtr, parent: Option<Self>, limit: u64) -> Self {
         if let Some(parent) = parent {
@@ -162,7 +162,7 @@ impl Record {
         Queue::new(&self.arrivals, &self.departures)
     }
 
-    /// Returns the job's parent, if it is a child.
+    /// Returns the job's parent, or `None` if the job has no parent.
     #[inline]
     pub fn parent(&self) -> Option<JobPtr> {
         self.parent
@@ -218,8 +218,8 @@ impl Record {
     /// count as unlimited:
     /// - a job with a limit of 1, because its tasks must start in order;
     /// - a job with a parent or a child, because its tasks or its child's tasks must pass two gates;
-    /// - a job with the flag `Futures`: a pending future has a permit without a worker, and a task of the class `High` or `Low`
-    ///   must not lie in a deque;
+    /// - a job with the flag `Futures`, which has futures or is of the class `High` or `Low`: a pending future has a permit
+    ///   without a worker, and a task of these classes must not lie in a deque;
     /// - a job with a rate, because each start needs a token.
     #[inline]
     pub fn is_unlimited(&self, word: Snapshot) -> bool {
@@ -270,8 +270,8 @@ impl JobPtr {
         panic!("too many handles and children{of}: drop some before more are made");
     }
 
-    /// Returns the words that follow a noun in the text of a panic, such as " of the job `search`" after "a task". Returns an empty
-    /// text if the job has no name.
+    /// Returns the words that follow a noun in the text of a panic, such as " of the job `search`" after "a task". Returns an
+    /// empty text if the job has no name.
     pub fn of_its_name(self) -> String {
         let name = self.extra().and_then(|extra| extra.name.as_deref());
         name.map(|name| format!(" of the job `{name}`")).unwrap_or_default()
@@ -288,8 +288,8 @@ impl JobPtr {
         self.extra().map_or(0, |extra| extra.times().delayed.len())
     }
 
-    /// Returns true if a task of the job waits in its queue or in the timer, or if a task of this job or of a job below waits
-    /// in the parent's queue.
+    /// Returns true if a task of the job waits in the job's queue or in the timer, or if a task of this job or of a job below
+    /// waits in the parent's queue.
     pub fn has_waiting(self) -> bool {
         !self.queue().is_empty()
             || self.permits.load().has(Flag::Blocked)
@@ -301,7 +301,8 @@ impl JobPtr {
         self.extra()?.times().delayed.first().map(|(when, _)| *when)
     }
 
-    /// Returns the time at which a delayed task enters the queue, or `None` if the pool's timer has no entry of the task.
+    /// Returns the time at which the delayed task in `cell` enters the job's queue. Returns `None` if the pool's timer has no
+    /// entry of this task.
     pub fn delayed_until(self, cell: CellPtr) -> Option<Instant> {
         let keys: Vec<_> = self.extra()?.times().delayed.iter().copied().collect();
         let of = |key: &Key| self.pool().timer.get(*key).is_some_and(|due| due.cell() == cell);
@@ -313,7 +314,8 @@ impl JobPtr {
     pub fn busy_tasks(self) -> u64 {
         let (pool, key) = (self.pool(), self.idle_key());
         let spare: u64 = pool.seats.iter().map(|seat| seat.spare_busy_counts(key)).sum();
-        // A task that waits inside, and keeps its permit, counts as running.
+        // A waiting task that keeps its permit counts as running. So this function subtracts the waiting tasks only if the job
+        // keeps no permits.
         let keeps = self.extra().is_some_and(|extra| extra.keeps_permits);
         let waits = if keeps { 0 } else { pool.waits.count(self.opaque()) };
         let elsewhere = spare + waits + self.delayed_tasks() as u64;

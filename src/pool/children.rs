@@ -1,7 +1,7 @@
 //! The table of the children of a pool's jobs.
 //!
 //! A job's record has a pointer to the job's parent, but none to its children, so that a job without children needs no memory
-//! for them. `Job::cancel` and `Job::wait` find a job's children in this table.
+//! for them. `Job::cancel` and `Job::wait` find a job's children in the table of children.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const SHARDS: usize = crate::sync::shrunk(16, 1);
 
-/// The entries of one shard of the table. The key of an entry is the parent.
+/// The entries of one shard of the table of children. The key of an entry is the parent.
 pub type Children = BTreeMap<OpaqueJob, Below>;
 
 /// The table of the children of all jobs of a pool.
 #[derive(Debug)]
 pub struct Family {
     shards: [Mutex<Children>; SHARDS],
-    /// The number of children that were removed from the table.
+    /// The number of children that were removed from the table of children so far.
     pub left: AtomicU64,
 }
 
@@ -58,21 +58,21 @@ impl Family {
         Self { shards, left: AtomicU64::new(0) }
     }
 
-    /// Locks the shard of the table that has the entry of `parent`, and returns that shard.
+    /// Locks the shard of the table of children that has the entry of `parent`, and returns that shard.
     pub fn shard(&self, parent: OpaqueJob) -> MutexGuard<'_, Children> {
         let shard =
             &self.shards[parent.record().as_ptr().addr() / crate::base::cache::LARGE % SHARDS];
         shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Returns an iterator over all shards of the table. Each shard is locked when the iterator returns it.
+    /// Returns an iterator over all shards of the table of children. Each shard is locked when the iterator returns it.
     pub fn shards(&self) -> impl Iterator<Item = MutexGuard<'_, Children>> {
         self.shards
             .iter()
             .map(|shard| shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Returns the number of children that were removed from the table.
+    /// Returns the number of children that were removed from the table of children so far.
     pub fn left(&self) -> u64 {
         // Ordering: Acquire; pairs with `leave`.
         self.left.load(Ordering::Acquire)

@@ -98,7 +98,7 @@ pub struct Shared {
     #[cfg(feature = "timeline")]
     pub log: Log,
     refused: AtomicU64,
-    /// The id of the process that made the pool. A process that was forked from this process has another id, and no workers.
+    /// The id of the process that made the pool. A process that was forked from that process has another id, and no workers.
     process: u32,
     has_spare_cores: bool,
     /// The number of flights that began on threads without a seat, minus the number of flights that ended on such threads. Each
@@ -232,12 +232,13 @@ struct End {
 }
 
 impl Shared {
-    /// Returns true if this process was forked from the process that made the pool. Only that process has the pool's workers.
+    /// Returns true if this process was forked from the process that made the pool. Only the process that made the pool has the
+    /// pool's workers.
     pub fn is_in_child(&self) -> bool {
         self.process != std::process::id()
     }
 
-    /// Returns true if the machine has a core for each worker of the pool. A worker that spins then delays no other worker.
+    /// Returns true if the machine has a core for each worker of the pool. If so, a worker that spins delays no other worker.
     #[inline]
     pub fn has_spare_cores(&self) -> bool {
         self.has_spare_cores

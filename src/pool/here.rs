@@ -17,7 +17,8 @@ thread_static! {
 pub struct Here {
     pool: PoolPtr,
     seat: Cell<*const Seat>,
-    /// The number of job records that this thread has freed, and has not yet subtracted from the pool's owners.
+    /// The number of job records that this thread has freed. The thread subtracts this number from the pool's owners when the
+    /// thread ends.
     freed_records: Cell<u64>,
 }
 
@@ -119,7 +120,8 @@ impl Shared {
         if here.is_none() {
             // Ordering: AcqRel; read under the sleepers' lock.
             self.flights.fetch_add(change, Ordering::AcqRel);
-            // Because of the fence, this thread sees the drain, or the draining thread sees the changed count.
+            // Because of the fence, this thread sees that the pool is draining, or the draining thread sees the changed number
+            // of flights.
             fence_after_rmw();
             if self.draining() {
                 self.sleep.reconsider_drain(|| self.is_busy());

@@ -1,6 +1,7 @@
 //! The list of the named roots of a pool: the jobs with a name and without a parent.
 //!
-//! `Pool::jobs` finds named roots in this list. It finds other jobs in the table of children and in the list of held jobs.
+//! `Pool::jobs` finds the named roots in this list. `Pool::jobs` finds other jobs in the table of children and in the list of
+//! held jobs.
 
 use crate::base::task::OpaqueJob;
 use crate::sync::{Mutex, MutexGuard};

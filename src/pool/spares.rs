@@ -131,10 +131,10 @@ impl Spares {
         Ok(Lent::Make(made))
     }
 
-    /// Counts the caller as blocked, and counts a new spare worker, which the caller must start. The number of spare workers
-    /// can exceed the pool's greatest number. The new spare worker gets the caller's seat `seat`. If `seat` is `None`, it
-    /// gets an offered seat. Returns the index of the new spare worker, and the index of its seat. If `seat` is `None` and no
-    /// seat is offered, counts no new spare worker and returns `None`.
+    /// Counts the caller as blocked. Also counts a new spare worker, which the caller must start, even if the pool then has
+    /// more spare workers than its greatest number. The new spare worker gets the caller's seat `seat`, or an offered seat if
+    /// `seat` is `None`. Returns the index of the new spare worker and the index of its seat. If `seat` is `None` and no seat
+    /// is offered, counts no new spare worker and returns `None`.
     pub fn lend_beyond(&self, seat: Option<usize>) -> Option<(usize, usize)> {
         let mut state = self.lock();
         state.blocked += 1;
@@ -204,8 +204,8 @@ impl Spares {
         };
         state.idle -= 1;
         if seat.is_none() {
-            // This thread might have begun as a worker and not as a spare worker. The number of spare workers falls by one in
-            // both cases.
+            // This thread might have begun as a worker and not as a spare worker. In both cases the pool has one thread fewer,
+            // and so one spare worker fewer.
             state.threads -= 1;
         }
         seat

@@ -41,7 +41,7 @@ fn note_above(job: JobPtr) {
 
 #[cold]
 pub fn pushed(job: JobPtr, cell: CellPtr) {
-    // A push has no cause: no earlier event of this thread has made it possible.
+    // In the timeline a push has no cause, because no earlier event of this thread has made it possible.
     no_cause();
     // SAFETY: the thread that pushes the cell keeps it alive, and the name lasts as long.
     let name = cell.name().map_or(0, |name| job.pool().log.new_name(unsafe { name.as_ref() }));
@@ -82,7 +82,7 @@ pub enum Outer {
     /// No start was noted, because the cell belongs to a waiter.
     Unchanged,
     /// No start was noted, because the cell is empty. The field is the time at which the worker found the cell empty, in
-    /// nanoseconds from the making of the pool.
+    /// nanoseconds since the pool was made.
     Empty(u64),
     /// The task that the thread ran before. If the thread ran no task, all fields of this value are 0.
     Was(Running),
@@ -102,7 +102,7 @@ pub fn started(job: JobPtr, cell: CellPtr) -> Outer {
 
 #[cold]
 pub fn started_inside(job: JobPtr, cell: CellPtr) -> Outer {
-    // The start has no cause: the join has made it possible, and no earlier event of this thread.
+    // In the timeline this start has no cause, because the join has made it possible, and not an earlier event of this thread.
     no_cause();
     enter(job, cell)
 }
@@ -135,7 +135,7 @@ pub fn acquired(job: JobPtr) -> usize {
 
 #[cold]
 pub fn granted(cell: CellPtr, number: usize) -> usize {
-    // The number is 0 if the wait began before the timeline was started. The timeline does not show such a permit.
+    // The number is 0 if the wait began before the timeline was started. The timeline does not show a permit with the number 0.
     if number == 0 || cell.is_gone() {
         return 0;
     }

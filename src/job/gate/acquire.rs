@@ -99,9 +99,9 @@ pub(super) fn admit(cell: CellPtr, passed: JobPtr) {
     }
 }
 
-/// Releases permits of `job` and its ancestors that belong to no task, and subtracts their busy count and their flight. If a
-/// waiter is first in the job's queue and no gate forbids it, grants the permits and both counts to that waiter instead. The
-/// caller must own these permits, and must hold no queue lock.
+/// Releases permits of `job` and its ancestors that belong to no task. Also subtracts the busy count and the flight that belong
+/// to these permits. If a waiter is first in the job's queue and no gate forbids it, grants the permits and both counts to that
+/// waiter instead. The caller must own these permits, and must hold no queue lock.
 pub fn give_back(job: JobPtr) {
     if hand_over(job) {
         return;

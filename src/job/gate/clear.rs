@@ -14,8 +14,9 @@
 //!   (`sweep-2`, `sweep-3` of `drops`).
 //!
 //! No worker can start a task that `Job::clear` has removed from a queue. Three threads can try to claim such a task: the
-//! worker that drops the task, a thread that cancels the task by its handle, and a thread that joins the task. The third one
-//! runs the task inline if its join began before the clear. Only one of the three gets the claim.
+//! worker that drops the task, a thread that cancels the task by its handle, and a thread that joins the task. If the join
+//! began before the clear, the joining thread can get the claim, and then runs the task inline. Only one of the three threads
+//! gets the claim.
 
 use super::drops::leave_queue;
 use super::weigh::look_behind_a_weight;

@@ -1,9 +1,10 @@
 //! Drops the tasks of cancelled jobs: a worker drops them between two turns, one at a time.
 //!
-//! The destructor of a capture is the user's code, which can push, cancel or wait. So a thread that drops a task holds no queue
-//! lock and no reservation, and no second task that it must drop. It holds no permit, except the permits of a future that it
-//! drops.
+//! The destructor of a capture is the user's code, which can push, cancel or wait. So while a thread drops a task, it holds no
+//! queue lock, no reservation, and no other task that it must still drop. The thread also holds no permit, except the permits
+//! of a future that it drops.
 //!
+//! The tasks of a cancelled job are dropped in these steps:
 //! - `sweep-1`: A thread that finds tasks in the queue of a cancelled job injects a *sweep*, a cell that is no task. The thread
 //!   itself drops nothing.
 //! - `sweep-2`: The worker that takes the sweep pops one task under the queue lock, unlocks, and drops the task. Then the
@@ -13,8 +14,8 @@
 //!
 //! Claim: no task stays in the queue of a cancelled job. The thread that cancels the job sets the flag `Cancelled`, executes a
 //! fence, and checks the queue. A pusher pushes its task, executes a fence, and loads the flag. Because of the fences, the
-//! cancelling thread sees the task, or the pusher sees the flag and requests a sweep. A sweep ends when it finds a push
-//! unfinished: the pusher loads the flag after its push, and requests another sweep.
+//! cancelling thread sees the task, or the pusher sees the flag and requests a sweep. A sweep is allowed to end when it finds a
+//! push unfinished, because the pusher loads the flag after its push, and requests another sweep.
 //!
 //! If a task is pushed after all workers have ended, the pusher drops the task.
 //!
@@ -110,8 +111,8 @@ fn pop_one(job: JobPtr) -> Option<CellPtr> {
     }
 }
 
-/// Takes one delayed task of the job out of the pool's timer. Returns `None` if the job has no delayed task. The task has a
-/// busy count.
+/// Takes one delayed task of the job out of the pool's timer. Returns `None` if the job has no delayed task. A delayed task has
+/// a busy count already.
 fn take_delayed(job: JobPtr) -> Option<CellPtr> {
     loop {
         let key = job.extra()?.times().delayed.pop_first()?;

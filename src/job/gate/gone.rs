@@ -41,8 +41,8 @@ pub fn drop_gone(job: JobPtr, which: impl Fn(CellPtr) -> bool) -> Dropped {
     }
 }
 
-/// Moves the cancelled tasks for which `which` returns true from the queue of `line` to `taken`. After the return each moved
-/// task has a busy count. Returns false if a push was unfinished: further cancelled tasks can lie behind it.
+/// Moves the cancelled tasks for which `which` returns true from the queue of the job `line` to `taken`. After the return each
+/// moved task has a busy count. Returns false if a push was unfinished: further cancelled tasks can lie behind it.
 pub fn take_gone(
     line: JobPtr,
     consumer: &mut Consumer<'_>,
@@ -115,8 +115,8 @@ pub fn drop_delegates_in(gate: JobPtr) {
 }
 
 fn drop_delegates_at(gate: JobPtr, is_stuck: impl Fn() -> bool) {
-    // After a delegate was taken out of the queue, its child is allowed to put another task into the queue. That task might be
-    // cancelled, too, so this thread tries again.
+    // Each child can have one delegate in the queue. When the delegate was taken out, the child is allowed to put another task
+    // into the queue. That task might be cancelled, too, so this thread tries again.
     while is_stuck() {
         match drop_gone(gate, |cell| cell.job() != gate) {
             Dropped::None => break,

@@ -3,6 +3,7 @@
 //! A push into a job with a capacity of 0 succeeds only if permits are free. The pusher first acquires the task's permits
 //! (module `acquire`), and then pushes the task together with these permits.
 //!
+//! A task that is pushed together with its permits passes these steps:
 //! - `hand-1`: The pusher gets the task's permits of each gate, one busy count and one flight, from
 //!   [`acquire`](super::acquire).
 //! - `hand-2`: The pusher injects the task, which owns the permits and the busy count from then on. Then the pusher ends the

@@ -1,6 +1,6 @@
-//! Holds jobs off until a time, and opens them at that time.
+//! Holds jobs off until a time, and opens them at that time: from then on their tasks can start.
 //!
-//! A thread that holds a job off does these steps under the lock of the job's times:
+//! A thread that holds a job off does these steps under the lock of the job's `Times`:
 //! - `off-1`: The thread notes the time until which the job is held off, and arms an entry for it in the pool's timer. If an
 //!   entry of the job is already armed for the same or an earlier time, the thread arms no further entry. An entry owns a
 //!   handle of the job.
@@ -8,8 +8,8 @@
 //!   before its next task.
 //!
 //! A thread that fires the timer's entry of a job that is held off opens the job:
-//! - `open-1`: Under the lock of the job's times, the thread computes the time until which the job must stay held off. If that
-//!   time is still to come, the thread arms the timer again and stops. Otherwise the thread clears the flag `HeldOff`.
+//! - `open-1`: Under the lock of the job's `Times`, the thread computes the time until which the job must stay held off. If
+//!   that time is still to come, the thread arms the timer again and stops. Otherwise the thread clears the flag `HeldOff`.
 //! - `open-2`: The thread executes a full fence.
 //! - `open-3`: The thread checks the job's queue, and admits tasks from it.
 //!
@@ -70,7 +70,7 @@ pub fn hold_off(job: JobPtr, until: Instant) -> std::io::Result<()> {
 
 /// Arms the timer for the time `until`, and sets the flag `HeldOff`. Does nothing if an entry of the job is already armed for
 /// this time or an earlier one. When that entry fires, [`open`] arms the timer again if the job must stay held off. The caller
-/// must have the lock of the job's times.
+/// must have the lock of the job's `times`.
 pub(super) fn close_until(job: JobPtr, times: &mut Times, until: Instant) -> Result<(), NotArmed> {
     if times.armed.is_some_and(|(when, _)| when <= until) {
         return Ok(());

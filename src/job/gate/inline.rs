@@ -4,7 +4,8 @@
 //! permit of each common gate, so no word of a common gate changes. The joining thread acquires a permit of each other gate of
 //! the joined task, without a reservation.
 //!
-//! Claim: at a limit of 1 the joined task overtakes no earlier task of its job (`serial_in_order`). There are two cases:
+//! Claim: at a limit of 1 a joined task that runs inline overtakes no earlier task of its job (`serial_in_order`). There are
+//! two cases:
 //! - The joining thread finds the job's queue empty. So the joined task was taken out of the queue, after all tasks that were
 //!   pushed before it. At a limit of 1 a task is taken out only after the task before it has started.
 //! - The joined task is the first in the job's queue. The joining thread runs it only if no task of the job is ready. So all
@@ -40,9 +41,9 @@ pub struct Inline {
 }
 
 impl Inline {
-    /// Acquires the permits of the joined task, which is the task in `cell`, and adds a busy count of its job, `job` (`inline-1`).
-    /// Returns `None` if a gate does not let the joined task start at once. The calling thread must run a task of the job
-    /// `joining`, and that task must join the task in `cell`. The caller must keep both jobs and the cell alive.
+    /// Acquires the permits of the joined task, which is the task in `cell`, and adds a busy count of its job, `job`
+    /// (`inline-1`). Returns `None` if a gate does not let the joined task start at once. The calling thread must run a task of
+    /// the job `joining`, and that task must join the task in `cell`. The caller must keep both jobs and the cell alive.
     pub fn acquire(cell: CellPtr, job: JobPtr, joining: JobPtr) -> Option<Self> {
         let admits = job.pool_ptr() == joining.pool_ptr()
             && is_of_same_class(job, joining)
@@ -51,7 +52,8 @@ impl Inline {
             return None;
         }
         let common = job.gates().find(|gate| joining.gates().any(|outer| outer == *gate));
-        // A common gate that keeps permits bounds the tasks that have begun, so the two tasks must not share its permit.
+        // A common gate that keeps permits bounds the tasks that have begun, so the joining and the joined task must not share
+        // a permit of this gate.
         if common.is_some_and(|common| !may_go_on(common) || common.keeps_any_permit()) {
             return None;
         }
@@ -73,7 +75,8 @@ impl Inline {
     /// Acquires the permits of the task in `cell`, if `cell` is the first in the queue of `job`, and takes the cell out of the
     /// queue. Returns `None` if another cell is the first, or if a gate does not let the task start at once.
     fn acquire_first(cell: CellPtr, job: JobPtr, common: Option<JobPtr>) -> Option<Self> {
-        // A waker is the user's code, so it must not run under the queue lock. It runs later, when `_deferral` is dropped.
+        // This thread might wake a waiter under the queue lock. The waker is the user's code, so it must not run under that
+        // lock. It runs later, when `_deferral` is dropped.
         let _deferral = Deferral::begin();
         let mut consumer = job.queue().try_lock_quietly()?;
         if consumer.first() != Some(cell) || !acquire_inside(job, common, true) {
@@ -100,7 +103,7 @@ impl Inline {
                 return None;
             }
             // `Unfinished`: a push behind the cell is unfinished, so the pop could not take the cell, and the cell stays in the
-            // queue. `Empty` cannot be: the cell was in the queue when this thread locked it.
+            // queue. `Empty` is impossible: the cell was in the queue when this thread locked the queue.
             Popped::Empty | Popped::Unfinished => None,
         };
         unlock(job, consumer);

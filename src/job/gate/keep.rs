@@ -54,10 +54,10 @@ pub fn hopeless(waiting: JobPtr, needed: OpaqueJob) -> Option<JobPtr> {
     })
 }
 
-/// Returns true if each task of `job` needs a permit of `gate`: `job` is below `gate`, or `job` is `gate` and is not cancelled.
-/// Tasks of a cancelled `gate` need none, because workers drop them without a permit. Tasks of a cancelled child do need one: such
-/// a task can lie in the queue of `gate`, and leaves this queue only when a permit of `gate` is free. This function does not read
-/// the record of `job`, which might have been freed.
+/// Returns true if each task of `job` needs a permit of `gate`. This is so in two cases: `job` is below `gate`, or `job` is
+/// `gate` and is not cancelled. Workers drop the tasks of a cancelled `gate` without a permit. But a task of a cancelled job
+/// below `gate` needs a permit: the task can lie in the queue of `gate`, and leaves this queue only when a permit of `gate` is
+/// free. This function does not read the record of `job`, which might have been freed.
 fn begins_below(job: OpaqueJob, gate: JobPtr) -> bool {
     if job == gate.opaque() {
         return !is_dropped(gate);

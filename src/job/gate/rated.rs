@@ -5,9 +5,9 @@
 //!
 //! A worker that starts a task of a job with a rate:
 //! - `rate-1`: The worker exchanges the task's reservations for permits, first at the task's job, then at each ancestor. A gate
-//!   with the flag `HeldOff` refuses, as at any start.
-//! - `rate-2`: The worker locks the *times* of each gate with a rate, in the same order. The times say before which moment no
-//!   task may start. If the times of a gate allow no start now, the gate refuses. The worker then gives all permits of the task
+//!   with the flag `HeldOff` refuses the task, as at any start.
+//! - `rate-2`: The worker locks the `Times` of each gate with a rate, in the same order. These say before which moment no task
+//!   may start. If the `Times` of a gate allow no start now, the gate refuses. The worker then gives all permits of the task
 //!   back, and puts the task at the front of that gate's queue.
 //! - `rate-3`: If no gate refuses, the worker counts the start at each rate. If a rate then allows no further start, the worker
 //!   holds the rate's job off until the rate allows one (`off-1`, `off-2` of `hold`). The thread that later ends the hold-off
@@ -16,16 +16,16 @@
 //! While a rate of a job has no token, the job's tasks wait in a queue, without a permit and without a worker.
 //!
 //! Claim: no more tasks start than the rates allow. A worker checks and takes the tokens of a gate under one lock, that of the
-//! gate's times (`rate-2`, `rate-3`). No task starts in another way:
+//! gate's `Times` (`rate-2`, `rate-3`). No task starts in another way:
 //! - `Permits::start` and `Permits::acquire` refuse each task at a gate with the flag `Rated`. No task with such a gate runs
 //!   inline in another task.
 //! - A thread that sets the flag `Rated` ends each lease that began before. A worker that has started a task at a rate also
 //!   takes the tokens of each further task of its turn (module `worker::turn::paced`).
 //! - A thread that acquires permits without a task takes the tokens after the permits, as a worker does (module `acquire`).
 //!
-//! A task that has begun needs no token. A task whose handle cancels it before the worker checks for tokens (`rate-2`) needs
-//! none, either. If the handle cancels the task after this check and before the task's first instruction, the tokens stay used
-//! up.
+//! A task that has begun, such as a woken future, needs no further token. A task whose handle cancels it before the worker
+//! checks for tokens (`rate-2`) needs none, either. If the handle cancels the task after this check and before the task's first
+//! instruction, the tokens stay used up.
 //!
 //! A job with a rate has at most one ready task. So when a worker starts this task, a gate refuses it for lack of a token
 //! (`rate-2`) only in one case: the time of the gate's next allowed start has changed since the gate admitted the task.

@@ -20,9 +20,9 @@ use crate::priority::Priority;
 use crate::sync::fence_after_rmw;
 
 /// Pushes a task that `gate` has refused into the queue of `gate`, or into the queue of a job below. The task must have a
-/// reservation at each gate below `gate`. A job can have only one delegate in its parent's queue. If the child between `gate`
-/// and the task has no delegate, the task becomes that child's delegate. Otherwise the same rule applies to the queue of that
-/// child. In the end the queue of the task's own job takes the task.
+/// reservation at each gate below `gate`. One child of `gate` is the task's job or is above the task's job. If that child has
+/// no delegate in the queue of `gate`, the task becomes its delegate, in that queue. Otherwise the same rule applies to the
+/// queue of that child, and so on. At last the queue of the task's own job takes the task.
 #[cold]
 pub(super) fn wait_at(cell: CellPtr, gate: JobPtr) {
     events::refused(gate, cell);
@@ -122,9 +122,9 @@ impl Doubts {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it might have been cancelled since it was noted, and if no worker takes tasks out of the queue of
-    /// `line`. The task must be in that queue, and `job` must be the task's job. The caller must have executed a full fence
-    /// after the push. So a thread that cancels the task later finds the task in the queue.
+    /// Drops the task if it might have been cancelled since the call of [`of`](Self::of), and if no worker takes tasks out of
+    /// the queue of `line`. The task must be in that queue, and `job` must be the task's job. The caller must have executed a
+    /// full fence after the push. So a thread that cancels the task later finds the task in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {

@@ -28,12 +28,12 @@
 //! - tasks that have waited in `join`, `wait` or `scope`, and re-acquire their permits;
 //! - woken futures that re-acquire their permits.
 //!
-//! The tasks that use permits of a gate while a heavy task is first in the gate's queue all end. The turns in progress have a
-//! bounded number of tasks. Only tasks that have started can re-acquire permits, and apart from those turns no task starts. So
-//! the number of held permits falls until the heavy task's weight fits.
+//! While a heavy task is first in a gate's queue and does not fit, all tasks that use permits of the gate end. Each turn in
+//! progress has a bounded number of tasks. Outside these turns no task starts, and only tasks that have started can re-acquire
+//! permits. So the number of held permits falls until the heavy task's weight fits.
 //!
-//! A heavy task that is first in a queue can leave the queue without a start: `Job::clear` removes it, or it is a waiter that
-//! does not wait any more. The thread that removes the cell then checks the queue, because the next task might fit.
+//! A heavy task or waiter that is first in a queue can leave the queue without a start: `Job::clear` removes the task, or the
+//! waiter does not wait any more. The thread that removes the cell then checks the queue, because the next task might fit.
 //!
 //! A thread that cancels a heavy task by its handle does not check the queue, because the job's record might have been freed.
 //! So the cancelled task stays first in the queue until a later check. The thread of that check admits the cancelled task,
@@ -87,8 +87,8 @@ pub(super) fn unstart(gate: JobPtr, job: JobPtr) {
     settle(gate, word);
 }
 
-/// Checks the queue of each gate that counts weights: of `job` and of its ancestors. Call it after a task was taken out of such
-/// a queue without a start: the next task might weigh less, and fit.
+/// Checks the queue of each gate of `job` that counts weights. Call it after a thread has taken a task out of such a queue and
+/// not started it: the next task might weigh less, and fit.
 #[cold]
 pub fn look_behind_a_weight(job: JobPtr) {
     for gate in job.gates().filter(|gate| gate.counts_weights()) {

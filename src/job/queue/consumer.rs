@@ -91,7 +91,7 @@ impl<'a> Consumer<'a> {
             departures.head.store(next, Ordering::Relaxed);
             return self.counted(first);
         }
-        // This store must come before the change of the tail: once the tail is null, a pusher can set the head.
+        // This thread must store null in the head before it changes the tail: once the tail is null, a pusher can set the head.
         // Ordering: Relaxed; the exchange below publishes it to that pusher.
         departures.head.store(ptr::null_mut(), Ordering::Relaxed);
         // Ordering: AcqRel; pairs with `is_empty`. A thread that sees the list empty sees this task's reservation.
@@ -110,9 +110,9 @@ impl<'a> Consumer<'a> {
         Popped::Unfinished
     }
 
-    /// Calls `look` with each task in the queue, and takes no task out. If this call emptied the queue, even for a moment, a
-    /// thread that has released a permit could find no task to admit. Returns `None` if tasks lie behind an unfinished push,
-    /// where this call cannot see them.
+    /// Calls `look` with each task in the queue, and takes no task out. This call must not empty the queue even for a moment:
+    /// otherwise a thread that has released a permit could miss a task that it must admit. Returns `None` if tasks lie behind
+    /// an unfinished push, where this call cannot see them.
     pub fn look_through(&self, mut look: impl FnMut(CellPtr)) -> Option<()> {
         let Queue { arrivals, departures } = self.queue;
         // Ordering: Acquire all; as in `pop` and `pop_returned`. Only this consumer removes cells, so a linked cell stays.

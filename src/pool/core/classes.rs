@@ -3,6 +3,7 @@
 //! The workers of a pool search the injectors of the classes `High` and `Low` only if the pool has had a job of one of these
 //! classes.
 //!
+//! No worker misses a task of the class `High` or `Low`, because of these steps:
 //! - `class-1`: The thread that makes a job of the class `High` or `Low` sets the pool's flag `has_classes`, before the job has
 //!   a task.
 //! - `class-2`: A thread that admits a task of the class `High` or `Low` pushes the task into the injector of this class

@@ -32,8 +32,8 @@ impl Shared {
         self.blocked_pushers.wake();
     }
 
-    /// Runs `f`, which holds or cancels a job. While `f` runs, a drain does not end. So there is a worker for each sweep that
-    /// `f` requests.
+    /// Runs `f`, for instance a function that pauses or cancels a job. While `f` runs, a drain does not end. So a worker is
+    /// left for each sweep that `f` requests.
     ///
     /// If the drain has already ended, no worker is left to take a sweep. That is no loss: the only tasks that `f` can find
     /// then were pushed after the end, and their pushers drop them.
