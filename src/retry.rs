@@ -194,7 +194,7 @@ impl Retry {
         let longest = self.longest_delay.min(FAR);
         let power = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX));
         let seconds = self.first_delay.as_secs_f64() * power;
-        // A first delay of zero is a case of its own, because zero times infinity is not a number.
+        // After many attempts `power` is infinite. Zero times infinity is not a number, so a first delay of zero is handled apart.
         let delay = Duration::try_from_secs_f64(seconds);
         if self.first_delay.is_zero() {
             Duration::ZERO

@@ -163,7 +163,8 @@ pub fn acquired(job: JobPtr) -> Number {
     Number::default()
 }
 
-/// Returns a new number for a permit without a task. Call it before a waiter begins to wait for this permit.
+/// Returns a new number, under which the timeline shows a permit without a task. Call it before a waiter begins to wait for this
+/// permit, because the note of the grant needs the number.
 #[inline(always)]
 pub fn new_number(job: JobPtr) -> Number {
     #[cfg(feature = "timeline")]

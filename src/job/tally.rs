@@ -16,8 +16,9 @@ pub struct Tally {
     pub panicked: AtomicU64,
     /// The greatest number of the job's tasks that ran at once.
     most_running: AtomicU32,
-    /// For the job of a key: the bit [`OF_KEY`], and the limit with which the job was made, as the job's word holds a limit.
-    /// For any other job: 0. The field lies here because the tally has 4 bytes that nothing else uses.
+    /// For the job of a key: the bit [`OF_KEY`], and the limit with which the job was made, in the encoding of the job's word. So
+    /// the pool can tell whether the job is still as it was made. For any other job: 0. The field lies here because the tally has
+    /// 4 bytes that nothing else uses.
     limit_as_made: AtomicU32,
     /// The number of tasks that returned.
     pub completed: AtomicU64,

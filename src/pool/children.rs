@@ -32,7 +32,7 @@ pub struct Below {
     pub left: Ended,
 }
 
-/// How many tasks have ended, counted apart for each of the three ways to end.
+/// How many tasks of a job, or of several jobs, have ended, counted apart for each of the three ways to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// The number of tasks that returned.

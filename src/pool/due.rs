@@ -18,9 +18,11 @@ pub struct Due {
 /// A job or task that waits for a time.
 #[derive(Clone, Copy, Debug)]
 pub enum Timed {
-    /// A job that waits. The thread that arms the entry adds a handle of the job for the entry.
+    /// A job that waits for the end of a hold-off or for another time of its own. The thread that arms the entry adds a handle of
+    /// the job, which the entry owns.
     Job(OpaqueJob),
-    /// A task that waits. The thread that arms the entry adds a reference to the task's cell for the entry.
+    /// A delayed task that waits for its time, or a task whose deadline is armed. The thread that arms the entry adds a reference
+    /// to the task's cell, which the entry owns.
     Task(CellPtr),
 }
 
@@ -60,7 +62,7 @@ pub struct Act {
 pub struct Hands(Mutex<Instant>);
 
 impl Hands {
-    /// Makes the time of a new clock, which shows the present.
+    /// Makes the time of a new `ManualClock`. The new clock shows the real time of this call.
     pub fn new() -> Self {
         Self(Mutex::new(Instant::now()))
     }

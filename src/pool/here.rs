@@ -12,7 +12,7 @@ thread_static! {
     static HERE: Cell<*const Here> = Cell::new(ptr::null());
 }
 
-/// The place of one worker's thread in its pool.
+/// What one thread of a pool knows about itself: its pool, and the seat that it has now.
 #[derive(Debug)]
 pub struct Here {
     pool: PoolPtr,

@@ -65,7 +65,7 @@ impl Waits {
         state.waits.range((job, 0)..=(job, u64::MAX)).for_each(|(_, wait)| see(wait));
     }
 
-    /// Returns the number of the job's tasks that wait.
+    /// Returns the number of the job's tasks that have begun and now wait inside.
     pub fn count(&self, job: OpaqueJob) -> u64 {
         self.state().waits.range((job, 0)..=(job, u64::MAX)).count() as u64
     }

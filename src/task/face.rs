@@ -82,9 +82,9 @@ impl Face {
     }
 }
 
-/// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The functions of the owner are
-/// called from the push of the task until just after the task's cell is freed. By default these functions do nothing, except that
-/// `take_panic` drops the payload.
+/// An object that a task belongs to besides its job, such as a scope or an entry of the timer. The pool tells this object what
+/// happens to the task, by the functions below. So the object must live until the cell of the task is freed. By default these
+/// functions do nothing, except that `take_panic` drops the payload.
 pub trait Owner: Copy + Send {
     /// True if the statistics of the job count the task.
     const COUNTED: bool = true;
@@ -96,8 +96,8 @@ pub trait Owner: Copy + Send {
     fn take_panic(self, payload: Box<dyn Any + Send>) {
         unwind::drop_quietly(payload);
     }
-    /// Called at the end of the task. By then the closure was run or dropped. The outcome was dropped, or belongs to the task's
-    /// handle.
+    /// Tells the owner that the task has ended. Called after the closure was run or dropped, and after the outcome was dropped or
+    /// stored for the task's handle.
     fn task_ended(self) {}
     /// Called by the thread that has claimed the task's closure, before that thread runs or drops the closure.
     fn claimed(self, _: NonNull<Face>) {}

@@ -206,7 +206,7 @@ where
         if without_permit { Ran::Waits } else { Ran::Pending }
     }
 
-    /// Drops a cancelled future, and ends its task.
+    /// Drops a cancelled future, and ends its task. `listed` is true if the future is in the list of pending futures.
     ///
     /// # Safety
     /// The cell must be of the type `Self`. The cell's field `slot` must hold the future, and the caller must own the future.

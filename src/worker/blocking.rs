@@ -168,7 +168,8 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
     context.lease().give_back_spare_busy_counts();
     let (turn, mut blocked) = (context.lease().turn(), None);
     without_permits_inside(context, job, end, None, f, || {
-        // The call is `enter_beyond`, because this wait must never panic: the task cannot continue without its permits.
+        // `Blocked::enter` panics if no spare worker is left. This wait must never panic, because the task cannot continue without
+        // its permits. So the call is `enter_beyond`, which starts one thread more than the pool allows.
         blocked
             .get_or_insert_with(|| Blocked::enter_beyond(context).map_err(|_| show_stash(context)));
     });

@@ -64,7 +64,7 @@ pub struct Context {
     running: Cell<*const Frame>,
     /// The number of tasks that run inline inside one another on this thread.
     pub depth: Cell<u32>,
-    /// True if the pool counts this thread as blocked.
+    /// True if the pool counts this thread as blocked. Prevents that a wait inside a wait is counted twice.
     pub blocked: Cell<bool>,
     /// The sample of the task that runs on this thread. `None` if no gate of the task has an adaptive limit.
     pub sample: Cell<Option<Sample>>,

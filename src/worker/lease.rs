@@ -31,7 +31,8 @@ pub struct Lease {
     /// all its tasks, and continues because no task of a sibling waits, the length counts anew from then. `None` if the length is
     /// not measured: then a turn with a child ends as soon as a task of a sibling waits.
     pub began: Cell<Option<Instant>>,
-    /// The value of the field `turn` when the field `began` was set last.
+    /// How many tasks of this turn had run at the time in the field `began`. The difference to the field `turn` is the number of
+    /// tasks since that time.
     pub since: Cell<u32>,
     /// If `turn & mask` is 0, the worker checks before the next task whether the turn ends.
     pub mask: Cell<u32>,

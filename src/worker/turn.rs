@@ -291,10 +291,11 @@ impl Worker<'_> {
         Some(cell)
     }
 
-    /// Returns true if the worker has checked the job's word in the present epoch, or if `may_go_on` allows a further task now.
+    /// Returns true if the worker may start the task that it has just popped from the job's queue: if the worker has checked the
+    /// job's word in the present epoch, or if `may_go_on` allows a further task now.
     ///
-    /// Call this after a task was popped from the job's queue. The task might have been pushed after a pause that the worker's
-    /// last check of the word did not see. After the pop the worker sees the epoch of that pause, and checks the word again.
+    /// The task might have been pushed after a pause that the worker's last check of the word did not see. Such a task must not
+    /// start. After the pop the worker sees the epoch of that pause, so this function checks the word again.
     #[inline]
     fn may_start_popped(&self, job: JobPtr, may_go_on: fn(JobPtr) -> bool) -> bool {
         self.pool().epoch() == self.context.lease().epoch.get() || may_go_on(job)
@@ -408,8 +409,8 @@ impl Worker<'_> {
             && let Some(cell) = next()
         {
             if moved == 0 {
-                // Each task of the batch needs a busy count before another worker can run the task. Unused counts stay with the
-                // lease.
+                // Each task of the batch needs a busy count before the batch shows it to other workers, which can steal it. So this
+                // worker adds counts for as many tasks as the batch can get. Those that no task gets stay with the lease.
                 lease.use_up_busy_counts(job, u64::from(most), 0);
             }
             cell.set_mark(Mark::Loose);

@@ -99,7 +99,8 @@ impl Guard {
 /// guard. The drop of the guard adds the task's number to the set's list of ended tasks. So when the number is in this list, all
 /// captures have been dropped.
 pub struct Guarded<F> {
-    /// The closure or future. Must be dropped before the field `guard`.
+    /// The closure or future. Must be dropped before the field `guard`, because the drop of the guard tells the set that the
+    /// task has ended.
     task: F,
     guard: Guard,
 }

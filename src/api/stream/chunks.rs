@@ -44,8 +44,8 @@ pub enum Pulled {
     Chunk,
     /// The caller must pull no further item: the input is at its end, or the feed is finished.
     End,
-    /// Another puller has the lock of the input, or other pullers hold the last items. The caller has lowered the number of
-    /// running pullers, and must end.
+    /// No chunk is left for the caller now: another puller pulls from the input, or other pullers have all remaining items in
+    /// their chunks. The function has subtracted the caller from the running pullers, so the caller must end.
     Left,
     /// The input panicked. No item is left.
     Panicked(Box<dyn Any + Send>),

@@ -116,15 +116,15 @@ struct Doubts {
 }
 
 impl Doubts {
-    /// Notes whether the task in `cell` is cancelled, and the present number of cancels in all queues. Call it before the
-    /// task is put into a queue.
+    /// Reads whether the task in `cell` is cancelled, and how many cancels there have been in all queues. Returns both for
+    /// `clear`. Call it before the task is put into a queue.
     fn of(cell: CellPtr) -> Self {
         Self { cancels: cancels(), gone: cell.is_gone() }
     }
 
-    /// Drops the task if it might have been cancelled since the call of [`of`](Self::of), and if no worker takes tasks out of
-    /// the queue of `line`. The task must be in that queue, and `job` must be the task's job. The caller must have executed a
-    /// full fence after the push. So a thread that cancels the task later finds the task in the queue.
+    /// Drops a task of `job` that stands in the queue of an ancestor, `line`, if the task might have been cancelled since the
+    /// call of [`of`](Self::of), and if no worker takes tasks out of that queue for now. If `line` is `job`, does nothing. The
+    /// caller must have executed a full fence after the push. So a thread that cancels the task later finds it in the queue.
     fn clear(self, job: JobPtr, line: JobPtr) {
         let cancelled = || self.gone || cancels() != self.cancels || is_dropped(job);
         if line != job && is_stuck(line) && cancelled() {

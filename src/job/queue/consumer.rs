@@ -188,8 +188,8 @@ impl<'a> Consumer<'a> {
             Ordering::Relaxed,
         );
         if cut.is_err() {
-            // A pusher has swapped the tail meanwhile. That pusher links its cell behind `cell`, so no other thread writes
-            // `link`.
+            // The tail is not `cell` any more: a pusher has pushed a task behind `cell`. So `cell` must stay, and this store puts
+            // it back behind `before`. No other thread writes `link`, because that pusher writes the link of `cell`.
             link.store(cell.as_ptr(), Ordering::Release);
         }
         cut.is_ok()
