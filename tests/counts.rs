@@ -6,8 +6,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -134,6 +136,50 @@ fn a_push_with_a_handle() {
     job.wait();
     cost(|| assert_eq!(handles.drain(..).map(|task| task.join().unwrap()).sum::<u64>(), 499_500))
         .at_most("a join of a task that has ended", 1.05, 0.0, 0.05);
+}
+
+#[test]
+fn a_future() {
+    let pool = warm();
+    let job = pool.job(0);
+    let mut futures = Vec::with_capacity(TASKS as usize);
+    // As a push of a closure with a handle. `map_async` pushes its futures in this way, and polls their handles.
+    cost(|| (0..TASKS).for_each(|i| futures.push(job.spawn_future(async move { i })))).at_most(
+        "a push of a future",
+        2.05,
+        0.0,
+        0.05,
+    );
+    let mut context = Context::from_waker(Waker::noop());
+    // The handle stores the waker, which the end of the future takes. The lock of the parking lot is not counted.
+    cost(|| {
+        let pending =
+            futures.iter_mut().all(|future| Pin::new(future).poll(&mut context).is_pending());
+        assert!(pending, "the job is held");
+    })
+    .at_most("a poll of a future's handle that must wait", 1.05, 0.0, 0.3);
+    job.set_limit(1);
+    job.wait();
+    // The future has ended, so the handle only marks that its value is taken.
+    cost(|| {
+        let ready = futures.iter_mut().all(|future| Pin::new(future).poll(&mut context).is_ready());
+        assert!(ready, "the futures have ended");
+    })
+    .at_most("a poll of a future's handle after the end", 1.05, 0.0, 0.05);
+}
+
+#[test]
+fn a_task_at_a_time_from_outside() {
+    let pool = warm();
+    let job = pool.job(1);
+    // The thread parks if the task has not ended yet, so these counts depend on which thread is first, and do not repeat exactly. The
+    // locks of the parking lot and of the list of parked workers are not counted.
+    cost(|| (0..TASKS).for_each(|i| assert_eq!(job.spawn(move || i).join().unwrap(), i))).at_most(
+        "a push and a join of one task",
+        8.0,
+        1.05,
+        2.05,
+    );
 }
 
 #[test]
