@@ -1,5 +1,6 @@
 //! gentle against nginx and Chromium. `ci/peers` runs the tests with nginx, `gentle/ci-peers` the one with Chromium.
 
+mod bench;
 mod nginx;
 mod page;
 #[path = "../behaviour/program.rs"]
