@@ -38,7 +38,8 @@ use crate::tally::{Causes, Mistake};
 /// How long a look-up of a name may take before the name stands for itself.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(2);
 
-/// A request that a host, and the whole that it is part of, counts as in the server's hands.
+/// A request that a host, and the whole that it is part of, counts as in the server's hands: until its connection is closed, and its
+/// grace is over if it timed out.
 pub(crate) type InHands<'a> = (Inside<'a>, Option<Inside<'a>>);
 
 /// All hosts of a run.

@@ -26,7 +26,7 @@ const JOB_COLUMNS: [&str; 12] = [
 /// The columns of the hosts.
 const HOST_COLUMNS: [&str; 3] = ["host", "limit", "in flight"];
 
-/// The columns that are shown if a request was given up.
+/// The columns that are shown if a request timed out. One that timed out is in the server's hands until its grace is over.
 const ABANDONED_COLUMNS: [&str; 2] = ["abandoned", "in hands"];
 
 /// The last column of both, where the built-in server ran.
