@@ -1,14 +1,14 @@
 //! How gentle a run stays when a server does not behave: time-outs, rates, refusals.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use crate::ports::{listen, listen_no_more, silent};
 use crate::program::{Scratch, check, end, gentle, interrupt, job, plan_job, start};
 use crate::servers::{Latch, OK, Server, down, ok};
 
@@ -206,48 +206,6 @@ fn serve(listener: &TcpListener, requests: usize) {
     }
 }
 
-/// Returns a socket that has a port and does not listen. A port of 0 stands for any free port.
-///
-/// Several such sockets may have one port while none of them listens.
-fn silent(port: u16) -> TcpListener {
-    let name = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: port.to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from(Ipv4Addr::LOCALHOST).to_be() },
-        sin_zero: [0; 8],
-    };
-    let (one, length) = (1_i32, size_of::<libc::sockaddr_in>() as libc::socklen_t);
-    // SAFETY: the call has no conditions.
-    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    assert!(socket >= 0);
-    // SAFETY: the call above has opened the descriptor, and nothing else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    // SAFETY: the pointer is to an integer of the length that is given.
-    let set = unsafe {
-        let (level, name) = (libc::SOL_SOCKET, libc::SO_REUSEADDR);
-        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const one).cast(), 4)
-    };
-    // SAFETY: the pointer is to an address of the length that is given.
-    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length) };
-    assert_eq!((set, bound), (0, 0), "{port}: {}", io::Error::last_os_error());
-    TcpListener::from(socket)
-}
-
-fn listen(silent: &TcpListener) {
-    // SAFETY: the descriptor is an open socket.
-    let listens = unsafe { libc::listen(silent.as_raw_fd(), 128) };
-    assert_eq!(listens, 0, "{}", io::Error::last_os_error());
-}
-
-/// Ends listening at once.
-///
-/// A drop would not: a process that another test is starting has a copy of each descriptor until it is the other program.
-fn listen_no_more(listener: &TcpListener) {
-    // SAFETY: the descriptor is an open socket.
-    let shut = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
-    assert_eq!(shut, 0, "{}", io::Error::last_os_error());
-}
-
 #[test]
 fn a_restart_of_the_server_costs_tens_of_failures() {
     // Both sockets have the port from the start, so no other server gets it while neither listens, and with it these requests.
@@ -288,10 +246,10 @@ fn a_server_stops_listening_while_a_process_is_started() {
 
 #[test]
 fn a_server_that_is_busy_is_left_alone_unless_the_plan_says_otherwise() {
-    for backoff in ["", "backoff = false"] {
+    for (status, backoff) in [("503 Busy", ""), ("429 Slow", ""), ("503 Busy", "backoff = false")] {
         let server = Server::start(move |seen| {
             let is_busy = (50..53).contains(&seen.number);
-            OK.replace("200 OK", if is_busy { "503 Busy" } else { "200 OK" })
+            OK.replace("200 OK", if is_busy { status } else { "200 OK" })
         });
         let (ended, results) = check(&plan_job("a", 8, &server.base(), 400, backoff));
         assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -305,7 +263,10 @@ fn a_server_that_is_busy_is_left_alone_unless_the_plan_says_otherwise() {
 
 #[test]
 fn a_server_that_says_for_how_long_is_left_alone_for_so_long() {
-    for (status, is_date) in [("429 Slow", false), ("503 Busy", false), ("503 Busy", true)] {
+    let statuses = ["429 Slow", "503 Busy"];
+    for (status, is_date) in
+        statuses.into_iter().flat_map(|status| [(status, false), (status, true)])
+    {
         // When the server said for how long, until when, and when it got the next request.
         let times = Arc::<Mutex<Vec<SystemTime>>>::default();
         let noted = Arc::clone(&times);

@@ -3,6 +3,9 @@
 mod bench;
 mod nginx;
 mod page;
+#[path = "../behaviour/ports.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod ports;
 #[path = "../behaviour/program.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod program;
