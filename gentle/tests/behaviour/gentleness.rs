@@ -137,6 +137,29 @@ fn a_burst_comes_at_once_and_a_job_ends_with_its_last_answer() {
 }
 
 #[test]
+fn the_burst_of_a_host_and_of_the_plan_comes_at_once_and_no_more_does() {
+    // The next request is due in some minutes.
+    let rate = "rate = \"10/h\"\nburst = 10\n";
+    for (before, after) in [
+        (rate.to_owned(), String::new()),
+        (String::new(), format!("[host.\"127.0.0.1\"]\n{rate}")),
+        (String::new(), format!("[host.\"*\"]\n{rate}")),
+    ] {
+        let server = Server::start(ok);
+        let jobs =
+            plan_job("a", 8, &server.base(), 50, "") + &plan_job("b", 8, &server.base(), 50, "");
+        let plan = Scratch::file("plan.toml", &format!("{before}{jobs}{after}"));
+        let (child, stderr) = start(&[plan.path()]);
+        server.wait_for(10);
+        interrupt(&child);
+        stderr.for_each(drop);
+        let ended = end(child);
+        assert!(ended.stdout.contains("interrupted: 10 requests, 0 failed"), "{ended:?}");
+        assert_eq!(server.seen().len(), 10);
+    }
+}
+
+#[test]
 fn a_host_and_the_plan_keep_to_their_rates_over_all_jobs() {
     for (before, after) in
         [("rate = \"50/s\"\n", ""), ("", "[host.\"127.0.0.1\"]\nrate = \"3000/m\"\n")]
