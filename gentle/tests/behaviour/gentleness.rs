@@ -337,6 +337,11 @@ fn a_server_that_has_never_answered_is_given_up() {
         failures.iter().map(|failure| failure["count"].as_u64().unwrap()).collect();
     assert_eq!(counts, [4, 196], "{results}");
     assert_eq!(failures[1]["cause"], "not sent: the server has refused too often");
+    // The requests that were not sent are in no rate.
+    for rate in [&results["requests_per_second"], &job(&results, "a")["requests_per_second"]] {
+        let seconds = job(&results, "a")["elapsed_seconds"].as_f64().unwrap();
+        assert!((rate.as_f64().unwrap() * seconds - 4.0).abs() < 1e-6, "{results}");
+    }
 }
 
 #[test]
