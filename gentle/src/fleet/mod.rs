@@ -230,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_the_lease_and_the_requests_of_a_worker() {
+        let at_once = format!("at most {} requests to a host at once", worker::AT_ONCE);
+        let lease = format!("under a lease of {} s", LEASE.as_secs());
+        for says in [at_once, lease] {
+            assert!(include_str!("../../README.md").contains(&says), "{says}");
+        }
+    }
+
+    #[test]
     fn hosts_have_queues_of_different_names() {
         let hosts = ["a.b", "a_2eb", "a-b", "a.b:80", "[::1]:80"];
         let plan = |host| {
