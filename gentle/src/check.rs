@@ -279,6 +279,8 @@ async fn phase_is(stop: &mut Stop, is_wanted: impl Fn(Phase) -> bool) {
 
 #[cfg(test)]
 mod tests {
+    use tollgate::ManualClock;
+
     use super::*;
 
     /// A check that sends to nothing.
@@ -287,6 +289,46 @@ mod tests {
         let hosts = Arc::new(Hosts::new(pool, &plan, None));
         let files = TlsFiles { directory: Path::new(""), cacert: None, insecure: false };
         Check::new(pool, &hosts, plan.jobs.remove(0), Path::new(""), &files, None).unwrap()
+    }
+
+    /// Asserts that so many requests may start now, and then one in each interval of this many milliseconds.
+    fn lets_start(check: &Check, clock: &ManualClock, burst: usize, interval: u64) {
+        let starts = || {
+            let job = check.limited.job();
+            std::iter::repeat_with(|| job.try_acquire()).take(100).flatten().count()
+        };
+        assert_eq!(starts(), burst);
+        for _ in 0..30 {
+            clock.advance(Duration::from_millis(interval - 1));
+            assert_eq!(starts(), 0);
+            clock.advance(Duration::from_millis(1));
+            assert_eq!(starts(), 1);
+        }
+    }
+
+    /// The time is the clock's, so a rate that is too high or too low shows on any machine.
+    #[test]
+    fn a_job_and_each_stage_let_a_burst_start_and_then_one_an_interval() {
+        let job =
+            "[[job]]\nname = \"a\"\nlimit = 9\nbase = \"http://127.0.0.1:1\"\npaths = [\"/\"]\n";
+        let clock = ManualClock::new();
+        let pool = Pool::builder().workers(1).clock(&clock).build().unwrap();
+        let pause = || clock.advance(Duration::from_secs(10));
+        let whole = check(&pool, &format!("{job}rate = \"50/s\"\nburst = 4\n"));
+        lets_start(&whole, &clock, 4, 20);
+        pause();
+        lets_start(&whole, &clock, 4, 20);
+        let stage = |more: &str| format!("[[job.stage]]\nfor = \"1s\"\n{more}\n");
+        let stages =
+            stage("") + &stage("rate = \"50/s\"\nburst = 3") + &stage("rate = \"20/s\"\nburst = 6");
+        let staged = check(&pool, &format!("{job}{stages}"));
+        staged.begin_stage(1);
+        lets_start(&staged, &clock, 3, 20);
+        pause();
+        lets_start(&staged, &clock, 3, 20);
+        staged.begin_stage(2);
+        pause();
+        lets_start(&staged, &clock, 6, 50);
     }
 
     /// The requests that are due in a stage without a rate are none of the schedule.

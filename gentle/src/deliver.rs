@@ -207,7 +207,8 @@ impl Check {
         Delivered::GivenUp
     }
 
-    /// Waits as long as the plan says after a time-out.
+    /// Waits as long as the plan says after a time-out. The request is in the server's hands until its grace is over. The grace is the time
+    /// for which its permit is kept, or its time-out again if the permit is released. The server may work on for longer.
     async fn after_timeout(
         &self,
         (in_hands, of_host): (Inside<'_>, Option<(&LimitedHost, InHands<'_>)>),

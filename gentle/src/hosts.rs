@@ -38,7 +38,8 @@ use crate::tally::{Causes, Mistake};
 /// How long a look-up of a name may take before the name stands for itself.
 const LONGEST_LOOK_UP: Duration = Duration::from_secs(2);
 
-/// A request that a host, and the whole that it is part of, counts as in the server's hands.
+/// A request that a host, and the whole that it is part of, counts as in the server's hands: until its connection is closed, and its
+/// grace is over if it timed out.
 pub(crate) type InHands<'a> = (Inside<'a>, Option<Inside<'a>>);
 
 /// All hosts of a run.
@@ -394,6 +395,49 @@ impl Route {
             // The server may have refused another request after this permit was granted.
             if pass.is_none() || !self.restraint.is_held_off() {
                 return Ok((permit, pass));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate::ManualClock;
+
+    use super::*;
+
+    /// Returns how many requests may start now.
+    fn starts(job: &Job) -> usize {
+        std::iter::repeat_with(|| job.try_acquire()).take(100).flatten().count()
+    }
+
+    /// The time is the clock's, so a rate that is too high or too low shows on any machine.
+    #[test]
+    fn a_host_and_the_plan_let_a_burst_start_and_then_one_an_interval() {
+        let job =
+            "[[job]]\nname = \"a\"\nlimit = 9\nbase = \"http://127.0.0.1:8080\"\npaths = [\"/\"]\n";
+        let rate = "rate = \"50/s\"\nburst = 4\n";
+        let plans = ["127.0.0.1", "127.0.0.1:8080", "*"]
+            .map(|host| format!("{job}[host.{host:?}]\n{rate}"))
+            .into_iter()
+            .chain([format!("{rate}{job}"), format!("{rate}{job}[host.\"*\"]\nlimit = 9\n")]);
+        for text in plans {
+            let clock = ManualClock::new();
+            let pool = Pool::builder().workers(1).clock(&clock).build().unwrap();
+            let plan = crate::plan::parse("plan", &text).unwrap();
+            let hosts = Hosts::new(&pool, &plan, None);
+            let route = hosts.route_blocking(&plan.jobs[0].origin().unwrap());
+            let ms = |ms| clock.advance(Duration::from_millis(ms));
+            for _ in 0..2 {
+                assert_eq!(starts(route.job(true)), 4, "{text}");
+                for _ in 0..30 {
+                    ms(19);
+                    assert_eq!(starts(route.job(true)), 0, "{text}");
+                    ms(1);
+                    assert_eq!(starts(route.job(true)), 1, "{text}");
+                }
+                // A pause saves up a burst and no more.
+                ms(10_000);
             }
         }
     }

@@ -12,6 +12,7 @@
 mod chart;
 mod check;
 mod client;
+mod columns;
 mod cookies;
 mod deliver;
 mod descriptors;

@@ -16,7 +16,7 @@ pub(crate) struct Limited {
     /// The range of the limit, if the limit finds itself.
     auto: Option<AutoLimit>,
     in_flight: Gauge,
-    /// Requests that the server may be working on, those that were given up among them.
+    /// Requests that are in flight, or have timed out and are within their grace. The server may hold more: it may work on after the grace.
     in_hands: Arc<Gauge>,
     timeline: Option<Timeline>,
 }
@@ -93,7 +93,7 @@ impl Limited {
         &self.in_flight
     }
 
-    /// How many requests the server may be working on, and the most at once.
+    /// How many requests are in flight, or have timed out and are within their grace, and the most at once.
     pub(crate) fn in_hands(&self) -> &Arc<Gauge> {
         &self.in_hands
     }

@@ -41,8 +41,8 @@ impl Report {
             job.write(&mut page, number, check, history.as_ref());
         }
         if !self.hosts.is_empty() {
-            page +=
-                "<section><h2>Hosts</h2>\n<p class=\"soft\">Limits over all jobs together.</p>\n";
+            page += "<section><h2>Hosts</h2>\n<p class=\"soft\">Limits over all jobs together. In its hands: in flight, or timed out and \
+                 within their grace. A server that works on after the grace may hold more.</p>\n";
             let columns = ["host", "limit", "most in flight", "most in its hands"];
             write_table(&mut page, &columns, self.hosts.iter().map(HostReport::cells));
             page += "</section>\n";

@@ -86,7 +86,8 @@ pub(crate) struct HostReport {
     pub(crate) auto: Option<AutoReport>,
     /// The most requests in flight at once, of all jobs together.
     pub(crate) most_in_flight: usize,
-    /// The most requests that the server may have been working on at once, those that were given up among them.
+    /// The most requests at once that were in flight, or had timed out and were within their grace. The server may hold more: it may
+    /// work on after the grace.
     pub(crate) most_in_hands: usize,
     /// The most that the built-in server saw at once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,7 +157,8 @@ pub(crate) struct JobReport {
     may_fail: bool,
     /// The most requests in flight at once.
     pub(crate) most_in_flight: usize,
-    /// The most requests that the server may have been working on at once, those that were given up among them.
+    /// The most requests at once that were in flight, or had timed out and were within their grace. The server may hold more: it may
+    /// work on after the grace.
     pub(crate) most_in_hands: usize,
     /// The most that the built-in server saw at once.
     #[serde(skip_serializing_if = "Option::is_none")]

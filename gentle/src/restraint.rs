@@ -194,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wish_is_followed_for_an_hour_at_most() {
+        let clock = ManualClock::new();
+        let pool = Pool::builder().workers(1).clock(&clock).build().unwrap();
+        let restraint = Restraint::new(pool.job(usize::MAX));
+        let hour = Duration::from_secs(3_600);
+        for (wish, followed) in [(hour / 2, hour / 2), (hour, hour), (hour * 24, hour)] {
+            restraint.pass().end(Taken::Refused(Some(wish)));
+            assert_eq!(restraint.job().held_until(), Some(clock.now() + followed));
+            clock.advance(followed);
+        }
+    }
+
+    #[test]
     fn only_the_request_that_goes_first_ends_a_hold() {
         let clock = ManualClock::new();
         let pool = Pool::builder().workers(1).clock(&clock).build().unwrap();

@@ -42,7 +42,7 @@ const LANES_A_THREAD: usize = 32;
 /// The most events that a thread takes from the system before it serves their lanes.
 const EVENTS_A_PASS: usize = 64;
 
-/// The most events of the timeline that each thread keeps. A permit makes some ten.
+/// The most events of the timeline that each thread keeps.
 #[cfg(feature = "timeline")]
 const EVENTS: usize = 200_000;
 
@@ -375,6 +375,14 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+
+    #[cfg(feature = "timeline")]
+    #[test]
+    fn the_readme_says_how_many_events_are_kept() {
+        let events = format!("{},{:03}", EVENTS / 1_000, EVENTS % 1_000);
+        let says = format!("has the last {events} events of each thread");
+        assert!(include_str!("../README.md").contains(&says), "{says}");
+    }
 
     #[test]
     fn a_thread_that_is_not_told_to_send_sends_nothing() {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::columns::{cut, to_the_left, width};
+
 /// How large a terminal is, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
@@ -51,7 +53,7 @@ pub(crate) fn screen(size: Size, elapsed: Duration, jobs: &[JobLine]) -> Vec<Str
     } else {
         jobs.len()
     };
-    let longest = order[..shown].iter().map(|job| job.name.chars().count()).max().unwrap_or(0);
+    let longest = order[..shown].iter().map(|job| width(&job.name)).max().unwrap_or(0);
     let name_width = longest.min(size.columns / 3);
     let mut lines: Vec<_> = order[..shown].iter().map(|job| line(job, name_width)).collect();
     if shown < jobs.len() {
@@ -62,7 +64,7 @@ pub(crate) fn screen(size: Size, elapsed: Duration, jobs: &[JobLine]) -> Vec<Str
 }
 
 fn line(job: &JobLine, name_width: usize) -> String {
-    let name = cut(&job.name, name_width);
+    let name = to_the_left(&cut(&job.name, name_width), name_width);
     let done = match job.planned {
         Some(planned) if planned > 0 => {
             let filled = (job.done * 10 / planned).min(10) as usize;
@@ -72,7 +74,7 @@ fn line(job: &JobLine, name_width: usize) -> String {
     };
     let JobLine { running, limit, failed, .. } = job;
     let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
-    format!("{name:<name_width$} {done} {running}/{limit}{failed}")
+    format!("{name} {done} {running}/{limit}{failed}")
 }
 
 fn total(elapsed: Duration, jobs: &[JobLine]) -> String {
@@ -127,15 +129,6 @@ pub(crate) fn painted(line: &str) -> String {
     }
 }
 
-/// The text, or as much of it as fits.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let start: String = text.chars().take(width.saturating_sub(1)).collect();
-    format!("{start}~")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +150,7 @@ mod tests {
         let size = Size { columns: 60, rows: 24 };
         let lines = screen(size, Duration::from_secs(90), &jobs);
         assert!(lines.len() < 24, "{lines:#?}");
-        assert!(lines.iter().all(|line| line.chars().count() <= 60), "{lines:#?}");
+        assert!(lines.iter().all(|line| width(line) <= 60), "{lines:#?}");
         let name = "a job with a long n";
         assert!(lines[0].starts_with(name) && lines[0].contains("59/100"), "{lines:#?}");
         assert_eq!(lines[21], "... and 39 more jobs");
@@ -165,6 +158,13 @@ mod tests {
         // Even on a terminal of one row there is a total.
         let lines = screen(Size { columns: 20, rows: 1 }, Duration::ZERO, &jobs);
         assert!(lines.last().unwrap().starts_with("0s, "), "{lines:#?}");
+        // A wide character takes two columns. The counts of all jobs begin at the same column.
+        let mut jobs = [job(1), job(2)];
+        jobs[0].name = "検索の要求".repeat(9);
+        let lines = screen(size, Duration::from_secs(90), &jobs);
+        assert!(lines.iter().all(|line| width(line) <= 60), "{lines:#?}");
+        let name = |line: &str| width(line.split_once(" #").unwrap().0);
+        assert_eq!(name(&lines[0]), name(&lines[1]), "{lines:#?}");
     }
 
     #[test]

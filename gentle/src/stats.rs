@@ -203,3 +203,107 @@ impl Latencies {
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests that passed, of which each took so many microseconds.
+    fn passed(microseconds: impl IntoIterator<Item = u64>) -> Stats {
+        let (mut stats, start) = (Stats::new(3), Instant::now());
+        for took in microseconds.into_iter().map(Duration::from_micros) {
+            stats.record(None, start, start + took, took);
+        }
+        stats
+    }
+
+    /// Returns p50, p90, p95, p99, p999, the longest and the mean.
+    fn numbers(summary: Summary) -> [f64; 7] {
+        let Summary { p50_ms, p90_ms, p95_ms, p99_ms, p999_ms, max_ms, mean_ms } = summary;
+        [p50_ms, p90_ms, p95_ms, p99_ms, p999_ms, max_ms, mean_ms]
+    }
+
+    /// Asserts that each number is the due one up to this part of it.
+    fn are(found: &[f64], due: &[f64], part: f64) {
+        let is_near = |(found, due): (&f64, &f64)| (found - due).abs() <= due * part;
+        assert_eq!(found.len(), due.len());
+        assert!(found.iter().zip(due).all(is_near), "{found:?} instead of {due:?}");
+    }
+
+    #[test]
+    fn the_summary_has_the_known_numbers_of_a_distribution() {
+        let due = [0.5, 0.9, 0.95, 0.99, 0.999, 1.0, 0.5005];
+        let exact = passed((1..=1_000).rev());
+        are(&numbers(exact.passed().summary()), &due, 1e-9);
+        // Above two milliseconds the histogram has three digits. The longest and the mean are exact.
+        let long = passed((1..=1_000).map(|ms| ms * 1_000));
+        let long = numbers(long.passed().summary());
+        are(&long, &due.map(|ms| ms * 1e3), 1e-3);
+        are(&long[5..], &[1_000.0, 500.5], 1e-9);
+        // Two of a thousand are slow.
+        let skewed = passed([1_000; 998].into_iter().chain([100_000; 2]));
+        let due = [1.0, 1.0, 1.0, 1.0, 100.0, 100.0, 1.198];
+        are(&numbers(skewed.passed().summary()), &due, 1e-9);
+    }
+
+    #[test]
+    fn the_requests_of_several_jobs_have_the_summary_of_all() {
+        let mut all = passed((1..=1_000).step_by(2));
+        all.add(&passed((2..=1_000).step_by(2)));
+        let due = [0.5, 0.9, 0.95, 0.99, 0.999, 1.0, 0.5005];
+        are(&numbers(all.passed().summary()), &due, 1e-9);
+        assert_eq!((all.ok, all.requests(), all.elapsed().as_secs() < 1), (1_000, 1_000, true));
+    }
+
+    #[test]
+    fn failures_are_in_no_latency_and_nothing_has_no_summary() {
+        let mut stats = passed([1_000; 3]);
+        assert!(stats.missed().summary_if_any().is_none());
+        let (start, took) = (Instant::now(), Duration::from_secs(9));
+        stats.record(Some(Kind::Timeout), start, start + took, took);
+        are(&numbers(stats.passed().summary()), &[1.0; 7], 1e-9);
+        are(&numbers(stats.missed().summary()), &[9_000.0; 7], 1e-3);
+        let none = Stats::new(3);
+        assert_eq!((none.rate(), numbers(none.passed().summary())), (0.0, [0.0; 7]));
+    }
+
+    #[test]
+    fn what_was_not_sent_is_in_no_rate() {
+        let (mut stats, start) = (Stats::new(3), Instant::now());
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        for (failure, from, to) in [
+            (None, 0, 1),
+            (None, 1, 2),
+            (Some(Kind::Unexpected), 1, 2),
+            (Some(Kind::Refused), 0, 1),
+            // This machine could not send them.
+            (Some(Kind::Own), 0, 3),
+            (Some(Kind::Own), 5, 9),
+        ] {
+            stats.record(failure, at(from), at(to), at(to) - at(from));
+        }
+        // Their servers get no more.
+        (0..5).for_each(|_| stats.record_unsent());
+        assert_eq!((stats.requests(), stats.sent(), stats.own), (11, 4, 2));
+        assert_eq!((stats.elapsed(), stats.rate()), (Duration::from_secs(2), 2.0));
+        assert_eq!(stats.missed().histogram().len(), 2);
+    }
+
+    #[test]
+    fn each_threshold_measures_what_it_names() {
+        let mut stats = passed(1..=1_000);
+        (0..1_000).for_each(|_| stats.record_unsent());
+        let found = |key: &str, bound: &str| {
+            let job = "[[job]]\nname = \"a\"\nlimit = 1\nbase = \"http://a\"\npaths = [\"/\"]\n";
+            let plan = format!("[thresholds]\n{key} = \"< {bound}\"\n{job}");
+            let plan = crate::plan::parse("plan", &plan).unwrap();
+            stats.measure(&plan.thresholds[0]).unwrap()
+        };
+        let latencies = ["p50", "p90", "p95", "p99", "p999", "max", "mean"];
+        let due = [0.5, 0.9, 0.95, 0.99, 0.999, 1.0, 0.5005];
+        are(&latencies.map(|key| found(key, "1s")), &due, 1e-9);
+        assert_eq!((found("failed", "1"), found("failed", "1%")), (1_000.0, 0.5));
+        // A thousand requests that began at once and ended within a millisecond.
+        are(&[found("rate", "1/s")], &[1_000_000.0], 1e-9);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::columns::{self, to_the_left, to_the_right};
 use crate::report::{
     Counts, HostReport, JobReport, PathReport, Report, StageReport, ThresholdReport,
 };
@@ -26,7 +27,7 @@ const JOB_COLUMNS: [&str; 12] = [
 /// The columns of the hosts.
 const HOST_COLUMNS: [&str; 3] = ["host", "limit", "in flight"];
 
-/// The columns that are shown if a request was given up.
+/// The columns that are shown if a request timed out. One that timed out is in the server's hands until its grace is over.
 const ABANDONED_COLUMNS: [&str; 2] = ["abandoned", "in hands"];
 
 /// The last column of both, where the built-in server ran.
@@ -204,17 +205,37 @@ fn write_aligned(
     rows: impl Iterator<Item = Vec<String>>,
 ) -> fmt::Result {
     let lines: Vec<_> = std::iter::once(titles).chain(rows).collect();
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
     let cell_width =
-        |line: &Vec<String>, column: usize| line.get(column).map_or(0, |cell| cell.chars().count());
+        |line: &Vec<String>, column: usize| line.get(column).map_or(0, |cell| columns::width(cell));
     let width = |column| lines.iter().map(|line| cell_width(line, column)).max().unwrap_or(0);
-    let widths: Vec<_> = (0..columns).map(width).collect();
+    let widths: Vec<_> = (0..count).map(width).collect();
     for line in &lines {
-        write!(f, "{:<width$}", line[0], width = widths[0])?;
+        write!(f, "{}", to_the_left(&line[0], widths[0]))?;
         for (cell, width) in line.iter().zip(&widths).skip(1) {
-            write!(f, "  {cell:>width$}")?;
+            write!(f, "  {}", to_the_right(cell, *width))?;
         }
         writeln!(f)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Table(Vec<Vec<String>>);
+
+    impl fmt::Display for Table {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write_aligned(f, self.0[0].clone(), self.0[1..].iter().cloned())
+        }
+    }
+
+    #[test]
+    fn columns_stand_below_each_other_where_names_have_wide_characters() {
+        let row = |name: &str, count: &str| vec![name.to_owned(), count.to_owned()];
+        let table = Table(vec![row("job", "ok"), row("検索", "7"), row("soups", "123")]);
+        assert_eq!(table.to_string(), "job     ok\n検索     7\nsoups  123\n");
+    }
 }

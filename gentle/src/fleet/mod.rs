@@ -21,6 +21,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
+use tollgate_nats::async_nats::{ConnectOptions, ServerAddr};
 use tollgate_nats::{Fleet, OpenError};
 
 pub(crate) use self::coordinator::{Coordinator, check_plan};
@@ -78,12 +79,37 @@ fn check_address(address: &str) -> Result<(), String> {
 ///
 /// One line, which does not show the address.
 async fn connect(address: &str) -> Result<Fleet, String> {
-    Fleet::connect(address).await.map_err(|error| match error {
+    let options = credentials(address).map_or_else(ConnectOptions::new, |(user, password)| {
+        ConnectOptions::with_user_and_password(user, password)
+    });
+    Fleet::connect_with(options, address).await.map_err(|error| match error {
         OpenError::Unreachable(_) => {
             format!("{}: start nats-server -js there, or change the URL", of_fleet(error))
         }
         _ => of_fleet(error),
     })
+}
+
+/// Returns the user and the password of an address that has them. The client of NATS itself takes no notice of them.
+fn credentials(address: &str) -> Option<(String, String)> {
+    let address: ServerAddr = address.parse().ok()?;
+    let decoded = |text: &str| String::from_utf8(decoded(text.as_bytes())).ok();
+    Some((decoded(address.username()?)?, decoded(address.password()?)?))
+}
+
+/// Returns the bytes that percent-encoded text stands for.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, behind @ ..] = rest {
+        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        (rest, _) = match (first, byte) {
+            (b'%', Some(byte)) => (&behind[2..], bytes.push(byte)),
+            _ => (behind, bytes.push(*first)),
+        };
+    }
+    bytes
 }
 
 fn of_fleet(error: impl std::fmt::Display) -> String {
@@ -201,6 +227,15 @@ mod tests {
         let answer = serde_json::from_str::<Whole>(&json).unwrap().answer().unwrap();
         assert_eq!(answer.status, StatusCode::IM_A_TEAPOT);
         assert_eq!((answer.headers, answer.body), (headers, Some(every)));
+    }
+
+    #[test]
+    fn the_readme_has_the_lease_and_the_requests_of_a_worker() {
+        let at_once = format!("at most {} requests to a host at once", worker::AT_ONCE);
+        let lease = format!("under a lease of {} s", LEASE.as_secs());
+        for says in [at_once, lease] {
+            assert!(include_str!("../../README.md").contains(&says), "{says}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::progress::say;
 use crate::run::{Signals, next_signal, runtime};
 
 /// How many requests to one host a worker sends at once.
-const AT_ONCE: u16 = 16;
+pub(super) const AT_ONCE: u16 = 16;
 
 /// The most idle connections that are kept for one version of HTTP.
 const MOST_IDLE: usize = 1024;

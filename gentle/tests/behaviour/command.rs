@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::{Arc, Barrier};
+use std::{fs, iter};
 
 use crate::program::{
     Scratch, check, command, end, gentle, interrupt, job, plan_job, signal, start, start_command,
@@ -154,7 +155,12 @@ fn ctrl_c_stops_sending_waits_and_prints_the_table_so_far() {
     let (server, came, answer) = server_that_holds(2);
     let plan =
         Scratch::file("plan.toml", &plan_job("a", 2, &server.base(), 50, "timeout = \"60s\""));
-    let (child, mut stderr) = start(&[plan.path()]);
+    let options = ["--json", "--junit", "--csv", "--html"];
+    let files = options.map(|option| Scratch::file(&option[2..], "before"));
+    let named = options.iter().zip(&files);
+    let named = named.flat_map(|(option, file)| [*option, file.path().to_str().unwrap()]);
+    let arguments: Vec<_> = iter::once(plan.path().to_str().unwrap()).chain(named).collect();
+    let (child, mut stderr) = start(&arguments);
     came.wait();
     interrupt(&child);
     stderr.find(|line| line.starts_with("interrupted: waiting")).unwrap();
@@ -165,6 +171,18 @@ fn ctrl_c_stops_sending_waits_and_prints_the_table_so_far() {
     assert!(ended.stdout.contains("a: 48 of 50 requests not sent"), "{ended:?}");
     assert!(ended.stdout.contains("interrupted: 2 requests, 0 failed"), "{ended:?}");
     assert_eq!(server.seen().len(), 2);
+    let [json, junit, csv, html] = files.map(|file| fs::read_to_string(file.path()).unwrap());
+    let results: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let verdict = (&results["interrupted"], &results["as_expected"]);
+    assert_eq!(verdict, (&true.into(), &false.into()), "{json}");
+    let counts =
+        ["planned", "requests", "ok", "failed"].map(|key| job(&results, "a")[key].as_u64());
+    assert_eq!(counts, [Some(50), Some(2), Some(2), Some(0)], "{json}");
+    let xml = roxmltree::Document::parse(&junit).unwrap();
+    let failures = xml.descendants().filter(|node| node.has_tag_name("failure"));
+    let failures: Vec<_> = failures.map(|node| node.attribute("message").unwrap()).collect();
+    assert_eq!(failures, ["48 of 50 requests not sent", "interrupted by a signal"], "{junit}");
+    assert!(csv.contains(",a,2,50,2,2,0,") && html.contains(">interrupted<"), "{csv} {html}");
 }
 
 #[cfg(unix)]

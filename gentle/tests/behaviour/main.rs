@@ -13,6 +13,7 @@ mod page;
 mod peers;
 mod plan_reader;
 mod plan_refusals;
+mod ports;
 mod program;
 mod refusals;
 mod results;

@@ -42,11 +42,17 @@ fn leftovers(target: &Path) -> Vec<PathBuf> {
 fn an_output_that_is_an_input_is_refused_whatever_its_spelling() {
     let server = Server::start(ok);
     let list = Scratch::file("urls.txt", &format!("{}/\n", server.base()));
-    let authority = Scratch::file("ca.pem", "no certificate");
+    let [authority, certificate, key, of_option] =
+        ["ca.pem", "cert.pem", "key.pem", "option.pem"].map(|name| Scratch::file(name, "PEM"));
     let list_name = list.path().file_name().unwrap().to_str().unwrap();
-    let job =
-        format!("[[job]]\nname = \"a\"\nlimit = 1\nurls = \"{list_name}\"\ncacert = \"ca\"\n");
-    let job = job.replace("\"ca\"", &format!("{:?}", authority.path()));
+    let job = format!(
+        "[[job]]\nname = \"a\"\nlimit = 1\nurls = \"{list_name}\"\ncacert = CA\ncert = CERT\nkey = KEY\n"
+    );
+    let named = [("CA", &authority), ("CERT", &certificate), ("KEY", &key)];
+    let name_file = |job: String, (word, file): (&str, &Scratch)| {
+        job.replace(&format!(" = {word}\n"), &format!(" = {:?}\n", file.path()))
+    };
+    let job = named.into_iter().fold(job, name_file);
     let plan = Scratch::file("plan.toml", &job);
     let (linked, hard) = (Free::new("link"), Free::new("hard"));
     symlink(plan.path(), linked.path()).unwrap();
@@ -61,19 +67,24 @@ fn an_output_that_is_an_input_is_refused_whatever_its_spelling() {
         (hard.path().display().to_string(), "the plan".to_owned()),
         (spelled(list.path()), format!("{list_name}, which a reads")),
         (spelled(authority.path()), format!("{}, which a reads", authority.path().display())),
+        (spelled(certificate.path()), format!("{}, which a reads", certificate.path().display())),
+        (spelled(key.path()), format!("{}, which a reads", key.path().display())),
+        (spelled(of_option.path()), "the file of --cacert".to_owned()),
     ];
-    let mut options = vec!["--json", "--csv", "--junit", "--html", "--failures", "--hdr"];
-    options.extend(cfg!(feature = "timeline").then_some("--timeline"));
-    for option in options {
+    let cacert = of_option.path().to_str().unwrap();
+    for option in options() {
         for (path, what) in &cases {
-            let ended = gentle([plan.path().to_str().unwrap(), option, path]);
+            let plan = plan.path().to_str().unwrap();
+            let ended = gentle([plan, "--cacert", cacert, option, path]);
             let message = format!("{option} {path} would overwrite {what}: name another file\n");
             assert_eq!((ended.status, ended.stderr), (Some(2), message));
         }
     }
     assert_eq!(fs::read_to_string(plan.path()).unwrap(), job);
     assert!(fs::read_to_string(list.path()).unwrap().starts_with("http"));
-    assert_eq!(fs::read_to_string(authority.path()).unwrap(), "no certificate");
+    for file in [authority, certificate, key, of_option] {
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), "PEM");
+    }
     assert!(server.seen().is_empty());
 }
 
@@ -171,6 +182,60 @@ fn a_dash_is_standard_output() {
     let kinds = |line: &str| serde_json::from_str::<Value>(line).unwrap()["kind"].clone();
     assert_eq!(ended.stdout.lines().map(kinds).collect::<Vec<_>>(), ["unexpected"; 3], "{ended:?}");
     assert!(ended.stderr.contains("not as expected: 3 requests"), "{ended:?}");
+}
+
+/// The options that name a file to write.
+fn options() -> Vec<&'static str> {
+    let options = ["--json", "--csv", "--junit", "--html", "--failures", "--hdr"];
+    options.into_iter().chain(cfg!(feature = "timeline").then_some("--timeline")).collect()
+}
+
+#[test]
+fn a_file_that_cannot_be_written_whole_is_exit_status_1() {
+    let server = Server::start(ok);
+    let plan = plan_job("a", 1, &server.base(), 2, "")
+        + &plan_job("b", 1, &server.base(), 2, "expect = 404\nthresholds = { failed = \"< 9\" }");
+    let plan = Scratch::file("plan.toml", &plan);
+    let plan = plan.path().to_str().unwrap();
+    for option in options() {
+        let ended = gentle([plan, "--quiet", option, "/dev/full"]);
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        let what = match option {
+            "--failures" => "not all failures are written",
+            _ => "the results are not written",
+        };
+        assert!(ended.stderr.starts_with(&format!("{option}: {what}: No space left")), "{ended:?}");
+        // The table is written all the same, and says that nothing was wrong with the servers.
+        assert!(ended.stdout.contains("all as expected: 4 requests, 2 failed"), "{ended:?}");
+        let mut command = command();
+        command.args([plan, "--quiet", option, "-"]);
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdin(Stdio::null()).stdout(full).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(&format!("{option}: {what}: No space left")), "{stderr}");
+    }
+}
+
+#[test]
+fn each_form_may_go_to_standard_output() {
+    let server = Server::start(ok);
+    let plan = Scratch::file("plan.toml", &plan_job("a", 1, &server.base(), 3, ""));
+    let page_end = "</body></html>\n";
+    for (option, start, end) in [
+        ("--html", "<!DOCTYPE html>", page_end),
+        ("--hdr", "#[StartTime: ", "\n"),
+        ("--csv", "plan,started,job,", "\r\n"),
+        ("--junit", "<?xml ", "</testsuites>\n"),
+    ] {
+        let ended = gentle([plan.path().to_str().unwrap(), "--quiet", option, "-"]);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert!(ended.stdout.starts_with(start) && ended.stdout.ends_with(end), "{ended:?}");
+        assert!(ended.stderr.contains("all as expected: 3 requests"), "{ended:?}");
+    }
+    let ended = gentle([plan.path().to_str().unwrap(), "--html", "-", "--hdr", "-"]);
+    let message = "--hdr - would overwrite --html: name another file\n";
+    assert_eq!((ended.status, ended.stderr.as_str()), (Some(2), message));
 }
 
 /// A plan with odd names and a job that fails.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::any_plan;
-use crate::plan::{Targets, Values, listed, parse};
+use crate::plan::{AfterTimeout, Targets, Values, listed, parse};
 use crate::plan_refusals::{refuses, refuses_plan};
 
 /// Reads a plan without values.
@@ -117,6 +117,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(job.method, "GET");
     assert_eq!(job.expect.statuses, [200]);
     assert_eq!(job.timeout, Duration::from_secs(5));
+    assert_eq!(job.after_timeout, AfterTimeout::Hold(Duration::from_secs(5)));
 }
 
 #[test]

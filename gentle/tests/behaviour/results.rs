@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
@@ -41,6 +41,54 @@ fn a_threshold_that_is_not_held_fails_the_run_and_each_has_a_line() {
         assert_eq!(lines, bounds, "{ended:?}");
         let thresholds = job(&results, "a")["thresholds"].as_array().unwrap();
         assert_eq!(thresholds.len(), job_bounds.matches('=').count());
+    }
+}
+
+#[test]
+fn each_measure_can_bound_a_job_and_the_plan() {
+    let latencies = ["p50", "p90", "p95", "p99", "p999", "max", "mean"];
+    let bounds = |latency: &str, rate: &str| {
+        let each = latencies.map(|key| format!("{key} = \"{latency}\""));
+        format!("{{ {}, failed = \"< 1\", rate = \"{rate}\" }}", each.join(", "))
+    };
+    // Each answer takes 20 ms or more, and the run less than an hour.
+    let held = bounds("> 10ms", "< 100/s");
+    let missed = bounds("< 10ms", "> 100/s");
+    for (of_job, of_plan) in [(&held, &held), (&held, &missed), (&missed, &held)] {
+        let server = Server::start(|_| {
+            sleep(Duration::from_millis(20));
+            OK
+        });
+        let job_bounds = format!("thresholds = {of_job}");
+        let plan =
+            format!("thresholds = {of_plan}\n") + &plan_job("a", 1, &server.base(), 5, &job_bounds);
+        let (ended, results) = check(&plan);
+        assert_eq!(ended.status, Some(i32::from(of_job != of_plan)), "{ended:?}");
+        for (thresholds, bounds) in
+            [(&results["thresholds"], of_plan), (&job(&results, "a")["thresholds"], of_job)]
+        {
+            let thresholds = thresholds.as_array().unwrap();
+            assert_eq!(thresholds.len(), latencies.len() + 2, "{results}");
+            for threshold in thresholds {
+                let is_about_failures = threshold["threshold"] == "failed < 1";
+                assert_eq!(threshold["held"], *bounds == held || is_about_failures, "{results}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_measure_of_the_plan_that_is_not_held_fails_the_run() {
+    let server = Server::start(|_| {
+        sleep(Duration::from_millis(20));
+        OK
+    });
+    for bound in ["p90 = \"< 10ms\"", "p99 = \"< 10ms\"", "p999 = \"< 10ms\"", "rate = \"> 100/s\""]
+    {
+        let plan = format!("[thresholds]\n{bound}\n") + &plan_job("a", 1, &server.base(), 3, "");
+        let (ended, results) = check(&plan);
+        assert_eq!((ended.status, &results["as_expected"]), (Some(1), &false.into()), "{bound}");
+        assert!(ended.stdout.contains("all jobs: threshold "), "{ended:?}");
     }
 }
 
@@ -103,15 +151,21 @@ fn a_line_that_is_no_url_is_in_no_rate() {
 #[test]
 fn each_failure_is_a_line_of_the_file() {
     let server = Server::start(|seen| {
-        if seen.path() == "/bad" { OK.replace("200 OK", "500 No") } else { OK.to_owned() }
+        if seen.path() == "/bad" {
+            sleep(Duration::from_millis(50));
+            return OK.replace("200 OK", "500 No");
+        }
+        OK.to_owned()
     });
     let list =
         Scratch::file("urls.txt", &format!("{0}/bad\n{0}/\nno-url\n{0}/bad\n", server.base()));
     let plan = format!("[[job]]\nname = \"list\"\nlimit = 2\nurls = {:?}\n", list.path())
         + &plan_job("down", 1, &down(), 30, "");
     let (plan, file) = (Scratch::file("plan.toml", &plan), Scratch::file("failures", "before"));
+    let began = Instant::now();
     let ended =
         gentle([plan.path().to_str().unwrap(), "--failures", file.path().to_str().unwrap()]);
+    let most = began.elapsed().as_secs_f64() * 1_000.0;
     assert_eq!(ended.status, Some(1), "{ended:?}");
     let text = fs::read_to_string(file.path()).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -123,6 +177,21 @@ fn each_failure_is_a_line_of_the_file() {
     assert_eq!((&unexpected[0]["job"], &unexpected[0]["status"]), (&"list".into(), &500.into()));
     assert_eq!(of("line")[0]["target"], format!("{}:3", list.path().display()));
     assert!(lines.iter().all(|line| line["at"].as_str().unwrap().ends_with('Z')));
+    let causes = |lines: &[&Value]| {
+        lines.iter().map(|line| line["cause"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(causes(&unexpected), ["status 500 instead of 200"; 2]);
+    let refused = of("refused");
+    assert_eq!(causes(&refused[..4]), ["connection refused"; 4]);
+    let (not_sent, given_up) = ("not sent: the server has refused too often", &refused[4..]);
+    assert_eq!(causes(given_up), vec![not_sent; 26]);
+    assert!(causes(&of("line"))[0].starts_with("the line "), "{text}");
+    let took = |line: &Value| line["took_ms"].as_f64().unwrap();
+    assert!(unexpected.iter().all(|line| (50.0..most).contains(&took(line))), "{text}");
+    assert!(refused[..4].iter().all(|line| (0.0..most).contains(&took(line))), "{text}");
+    // No request was sent for these.
+    assert!(given_up.iter().chain(&of("line")).all(|line| took(line) == 0.0), "{text}");
+    assert!(refused.iter().all(|line| line["status"].is_null()), "{text}");
 }
 
 #[test]
@@ -353,6 +422,10 @@ fn too_few_files_during_a_run_are_this_machines_failure() {
     let counts = ["ok", "failed", "own_failures"].map(|key| results[key].as_u64().unwrap());
     assert_eq!(counts, [1, 0, 9], "{results}");
     assert_eq!(results["failures"][0]["kind"], "own");
+    // They are in no rate.
+    let of = |key: &str| results[key].as_f64().unwrap();
+    let sent = of("requests_per_second") * of("elapsed_seconds");
+    assert!((sent - 1.0).abs() < 1e-6, "{results}");
     assert!(
         ended
             .stdout

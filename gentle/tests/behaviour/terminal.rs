@@ -6,6 +6,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::Arc;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::program::{Scratch, command, end, plan_job};
 use crate::servers::{Latch, OK, Server};
 
@@ -35,7 +37,7 @@ fn shown(variable: (&str, &str)) -> String {
     });
     let job = |number| {
         plan_job(
-            &format!("a job with a long name {number}"),
+            &format!("検索の要求を繰り返す長い名前の仕事の番号{number}"),
             2,
             &server.base(),
             5,
@@ -82,7 +84,7 @@ fn the_screen_fits_sixty_columns_and_twenty_four_rows() {
         let lines: Vec<_> = screen.split("\r\n").map(plain).collect();
         let (moved, lines) = lines.split_last().unwrap();
         assert!(lines.len() < 24, "{screen:?}");
-        assert!(lines.iter().all(|line| line.chars().count() <= 60), "{screen:?}");
+        assert!(lines.iter().all(|line| line.width() <= 60), "{screen:?}");
         assert!(lines[lines.len() - 2].ends_with("more jobs"), "{screen:?}");
         let total = &lines[lines.len() - 1];
         assert!(total.contains(" req/s, p95 ") && total.ends_with(" failed"), "{screen:?}");

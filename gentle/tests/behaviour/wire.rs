@@ -68,6 +68,42 @@ fn sends_a_request_that_may_not_be_repeated_once() {
     assert_eq!(answered.load(Ordering::SeqCst), 5);
 }
 
+/// A server that answers the first request of a connection. The answer to the second one is a part of an answer, and the end.
+fn ends_within_the_second_answer(part: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let came = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&came);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let count = Arc::clone(&count);
+            thread::spawn(move || {
+                let mut reader = BufReader::new(TcpStream::try_clone(&stream).unwrap());
+                for answer in [KEPT, part] {
+                    if read_head(&mut reader) {
+                        count.fetch_add(1, Ordering::SeqCst);
+                        (&stream).write_all(answer).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (format!("http://{address}"), came)
+}
+
+#[test]
+fn a_request_whose_kept_connection_dies_after_the_first_byte_is_sent_once() {
+    for part in [&b"H"[..], &KEPT[..KEPT.len() - 1]] {
+        let (base, came) = ends_within_the_second_answer(part);
+        let (ended, results) = check(&plan_job("a", 1, &base, 10, ""));
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        let results = job(&results, "a");
+        assert_eq!((&results["ok"], &results["failed"]), (&5.into(), &5.into()), "{results}");
+        assert_eq!((&results["repeated"], came.load(Ordering::SeqCst)), (&0.into(), 10));
+        assert_eq!(results["failures"][0]["kind"], "closed", "{results}");
+    }
+}
+
 #[test]
 fn says_that_an_empty_body_is_empty_if_the_method_has_one() {
     let server = Server::start(ok);

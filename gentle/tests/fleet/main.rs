@@ -6,3 +6,6 @@ mod program;
 mod refusals;
 mod runs;
 mod servers;
+#[path = "../behaviour/peers.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod tls;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use fleet_testing::within;
 use serde_json::Value;
 
-use crate::program::{Ended, Scratch, command, job, run, signal};
-use crate::servers::Servers;
+use crate::program::{Ended, Scratch, command, job, run, signal, start};
+use crate::servers::{Running, Servers};
+use crate::tls::Authority;
 
 /// A limit for what happens soon, however busy the machine is.
 const SOON: Duration = Duration::from_secs(120);
@@ -159,4 +160,73 @@ fn a_run_outlives_a_restart_of_its_server_of_nats() {
     let (ended, results) = run.join().unwrap();
     assert_eq!(ended.status, Some(0), "{ended:?} {results}");
     assert_eq!(servers.by_path(200).len(), 24);
+}
+
+#[test]
+fn a_request_above_a_mebibyte_fails_and_an_answer_above_it_has_no_body() {
+    let servers = Servers::start(1);
+    let _worker = servers.worker(1, 4);
+    let plan_job = |name: &str, path: &str, more: &str| {
+        let base = format!("base = \"http://{}\"", servers.web());
+        format!("[[job]]\nname = \"{name}\"\nlimit = 1\n{base}\npaths = [\"{path}\"]\n{more}\n")
+    };
+    let post = |length: usize| format!("method = \"POST\"\nbody = \"{}\"", "x".repeat(length));
+    let plan = plan_job("short", "/quick/a", &post(900_000))
+        + &plan_job("long", "/quick/b", &post(1_100_000))
+        + &plan_job("unread", "/large", "")
+        + &plan_job("read", "/large", "body_contains = \"xx\"");
+    let (ended, results) = coordinate(&servers, &plan);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    for name in ["short", "unread"] {
+        assert_eq!(job(&results, name)["ok"], 1, "{results}");
+    }
+    let long = job(&results, "long");
+    assert_eq!((&long["own_failures"], &long["failures"][0]["kind"]), (&1.into(), &"own".into()));
+    let cause = "the body is too long to be checked";
+    assert_eq!(job(&results, "read")["failures"][0]["cause"], cause, "{results}");
+    assert!(!servers.by_path(200).contains_key("/quick/b"));
+}
+
+#[test]
+fn a_worker_sends_sixteen_requests_to_a_host_if_it_is_told_no_number() {
+    let servers = Servers::start(1);
+    let (child, mut stderr) = start(&["--fleet", &servers.address()]);
+    let _worker = Running(child);
+    let said = stderr.next().unwrap();
+    assert_eq!(said, "sends for coordinators, 16 requests to a host at once");
+}
+
+#[test]
+fn a_fleet_goes_over_tls_with_a_password() {
+    let authority = Authority::new();
+    let identity = authority.identity("localhost");
+    let [certificate, key] =
+        [&identity.certificate, &identity.key].map(|file| file.path().to_str().unwrap());
+    let tls = ["--tls", "--tlscert", certificate, "--tlskey", key];
+    let user = ["--user", "ann", "--pass", "s3cr3t/1"];
+    let servers = Servers::start_with(1, &[&tls[..], &user].concat());
+    let fleet = |password: &str, trusts: bool| {
+        let mut command = command();
+        let address = format!("tls://ann:{password}@localhost:{}", servers.nats.port);
+        command.args(["--fleet", &address, "--quiet"]);
+        if trusts {
+            command.env("SSL_CERT_FILE", authority.file.path());
+        }
+        command
+    };
+    let _worker = Running(fleet("s3cr3t%2F1", true).spawn().unwrap());
+    let base = format!("base = \"http://{}\"", servers.web());
+    let plan =
+        format!("[[job]]\nname = \"a\"\nlimit = 2\n{base}\npaths = [\"/quick/a\"]\nrepeat = 5\n");
+    let plan = Scratch::file("plan.toml", &plan);
+    for (password, trusts, status) in
+        [("s3cr3t%2F1", true, 0), ("s3cr3t", true, 2), ("s3cr3t%2F1", false, 2)]
+    {
+        let mut coordinator = fleet(password, trusts);
+        coordinator.arg(plan.path());
+        let ended = run(coordinator);
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+        assert!(!ended.stderr.contains("s3cr3t"), "{ended:?}");
+    }
+    assert_eq!(servers.by_path(200)["/quick/a"], 5);
 }

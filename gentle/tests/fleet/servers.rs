@@ -41,6 +41,12 @@ fn listens(port: u16) -> bool {
 impl Servers {
     /// Starts both servers, and moves this thread into their network.
     pub(crate) fn start(machines: u8) -> Self {
+        Self::start_with(machines, &[])
+    }
+
+    /// Starts both servers, nats-server with more arguments.
+    pub(crate) fn start_with(machines: u8, more: &[&str]) -> Self {
+        let more: Vec<_> = more.iter().map(|argument| (*argument).to_owned()).collect();
         let network = Network::new(machines);
         if let Some(network) = &network {
             network.enter(0);
@@ -56,7 +62,8 @@ impl Servers {
             package: "nats-server",
             command: Box::new(move |port, folder| {
                 let mut command = Command::new("nats-server");
-                command.args(["-js", "-a", at, "-p", &port.to_string(), "-sd"]).arg(folder);
+                command.args(["-js", "-a", at, "-p", &port.to_string(), "-sd"]);
+                command.arg(folder).args(&more);
                 command
             }),
             answers: listens,
@@ -118,7 +125,8 @@ impl Servers {
     }
 }
 
-/// nginx of one process. `/slow/…` takes about a second, and six at once are the most; `/quick/…` is answered at once.
+/// nginx of one process. `/slow/…` takes about a second, and six at once are the most; `/quick/…` is answered at once. The answer of
+/// `/large` is longer than a message of NATS.
 fn nginx(at: &str, port: u16, folder: &Path) -> Command {
     let place = folder.display();
     let temporaries = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -133,11 +141,13 @@ fn nginx(at: &str, port: u16, folder: &Path) -> Command {
          server {{ listen {at}:{port}; server_name all; root {place};\n\
          location /slow/ {{ limit_conn all 6; limit_rate 20k; try_files /page =404; }}\n\
          location /quick/ {{ add_header x-seen $http_x_name; return 200 '$request_method $http_cookie'; }}\n\
+         location /large {{ }}\n\
          location /sign-in {{ add_header set-cookie 'id=7'; return 200 '{{\"token\": \"t1\"}}'; }}\n\
          location /away {{ return 302 /quick/home; }} }} }}\n"
     );
     fs::write(folder.join("nginx.conf"), configuration).unwrap();
     fs::write(folder.join("page"), vec![b'x'; 22_500]).unwrap();
+    fs::write(folder.join("large"), vec![b'x'; 1_100_000]).unwrap();
     let mut command = Command::new("nginx");
     command.arg("-p").arg(folder).args(["-c", "nginx.conf"]);
     command

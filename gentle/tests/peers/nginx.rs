@@ -1,8 +1,9 @@
 //! gentle against nginx: its limits, and what its access log says of the run.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{check, job, plan_job};
+use crate::ports::silent;
+use crate::program::{Scratch, check, command, job, plan_job};
 use crate::tls::Authority;
 
 /// An nginx of one process, which ends with this value.
@@ -18,6 +20,8 @@ struct Nginx {
     child: Child,
     folder: PathBuf,
     port: u16,
+    /// Keeps the port from others while nginx does not listen.
+    _reserved: TcpListener,
 }
 
 /// A line of the access log, in milliseconds.
@@ -39,17 +43,15 @@ impl Nginx {
 
     fn start_with(http: &str, prepare: impl Fn(&PathBuf)) -> Self {
         static MADE: AtomicUsize = AtomicUsize::new(0);
-        // Another program may take the port before nginx does.
+        // Another program may have the port of IPv6.
         for _ in 0..10 {
             let number = MADE.fetch_add(1, Ordering::Relaxed);
             let name = format!("gentle-nginx-{}-{number}", std::process::id());
             let folder = std::env::temp_dir().join(name);
             fs::create_dir_all(&folder).unwrap();
             prepare(&folder);
-            let port = {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-                listener.local_addr().unwrap().port()
-            };
+            let reserved = silent(0);
+            let port = reserved.local_addr().unwrap().port();
             let at = folder.display().to_string();
             let http = http.replace("PORT", &port.to_string()).replace("FOLDER", &at);
             let temporaries = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -63,25 +65,41 @@ impl Nginx {
                  access_log {at}/access.log times;\n{http} }}\n"
             );
             fs::write(folder.join("nginx.conf"), configuration).unwrap();
-            let mut child = Command::new("nginx")
-                .args(["-p", &at, "-c", "nginx.conf"])
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap_or_else(|error| panic!("nginx: {error}: run ci/peers, which installs it"));
-            loop {
-                if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                    return Nginx { child, folder, port };
-                }
-                if child.try_wait().unwrap().is_some() {
-                    break;
-                }
-                sleep(Duration::from_millis(10));
+            if let Some(child) = Self::launch(&folder, port) {
+                return Nginx { child, folder, port, _reserved: reserved };
             }
             let log = fs::read_to_string(folder.join("error.log")).unwrap_or_default();
             assert!(log.contains("Address already in use"), "{log}");
             let _ = fs::remove_dir_all(folder);
         }
         panic!("no free port");
+    }
+
+    /// Starts nginx with the configuration in `folder`. Returns `None` if nginx ends before it listens.
+    fn launch(folder: &Path, port: u16) -> Option<Child> {
+        let mut child = Command::new("nginx")
+            .arg("-p")
+            .arg(folder)
+            .args(["-c", "nginx.conf"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("nginx: {error}: run ci/peers, which installs it"));
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Some(child)
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn start_again(&mut self) {
+        self.child = Self::launch(&self.folder, self.port).unwrap();
     }
 
     fn base(&self) -> String {
@@ -203,6 +221,39 @@ fn a_rate_is_never_more_than_nginx_takes_in_a_time() {
     let (ended, results) = check(&plan("backoff = false"));
     assert_eq!(ended.status, Some(1), "{ended:?}");
     assert!(statuses(&results, "a", "503") > 0, "{results}");
+}
+
+#[test]
+fn a_restart_of_nginx_in_the_midst_of_requests_costs_tens_of_failures() {
+    const MANY: usize = 2_000;
+    let http = "server { listen 127.0.0.1:PORT; location / { return 200 ok; } }";
+    let mut nginx = Nginx::start(http);
+    let plan = plan_job("a", 16, &nginx.base(), 1, "")
+        .replace("paths = [\"/\"]\nrepeat = 1", "urls = \"-\"");
+    let (plan, json) = (Scratch::file("plan.toml", &plan), Scratch::file("results.json", ""));
+    let mut command = command();
+    command.arg(plan.path()).args(["--quiet", "--failures", "-", "--json"]).arg(json.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut failures = BufReader::new(child.stdout.take().unwrap()).lines();
+    let urls = "/\n".repeat(MANY);
+    stdin.write_all(urls.as_bytes()).unwrap();
+    nginx.logged(MANY / 4);
+    nginx.kill();
+    // Some of these are sent while nginx is down.
+    stdin.write_all(urls.as_bytes()).unwrap();
+    failures.next().unwrap().unwrap();
+    nginx.start_again();
+    drop(stdin);
+    let failed = 1 + failures.map(Result::unwrap).count();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    // The requests that were on their way, and one for each time without requests that was too short.
+    assert!(failed < 60, "{failed} failed");
+    let results: Value = serde_json::from_str(&fs::read_to_string(json.path()).unwrap()).unwrap();
+    let found = job(&results, "a");
+    assert_eq!((&found["requests"], &found["failed"]), (&(2 * MANY).into(), &failed.into()));
+    assert_eq!(statuses(&results, "a", "200"), (2 * MANY - failed) as u64, "{results}");
 }
 
 #[test]
