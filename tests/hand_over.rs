@@ -13,7 +13,8 @@ use tollgate::{Closed, Job, JoinError, Pool, Rate, Reason, Rejected, Retry};
 
 use common::event::{Gauge, Latch, pass_through, stay};
 use common::{
-    LONG, SECOND, Tokens, panic_of, pool, with_clock, with_workers, within, workers_pass,
+    LONG, SECOND, Tokens, job_without_inline_tasks, panic_of, pool, with_clock, with_workers,
+    within, workers_pass,
 };
 
 fn job_of(pool: &Pool, limit: usize) -> Job {
@@ -474,6 +475,47 @@ fn a_joiner_is_not_starved_by_pushers() {
             ended.store(true, SeqCst);
             joins.unwrap();
         });
+    });
+}
+
+/// A task was handed over while another task of its job waited inside. When the first one has ended, the second one takes its
+/// permit back before any task of the queue.
+#[test]
+fn a_joiner_goes_before_the_queue_behind_a_task_that_was_handed_over() {
+    within(LONG, || {
+        let pool = pool(1);
+        let (job, other) = (job_of(&pool, 1), job_without_inline_tasks(&pool));
+        let (order, told) = mpsc::channel();
+        let tell = |what: &'static str| {
+            let order = order.clone();
+            move || order.send(what).unwrap()
+        };
+        let (joined, blocker) = (Latch::new(), Latch::new());
+        let (gauge, queued, end) = (Gauge::new(), tell("queued"), joined.opening());
+        let (inside, runs, back) = (job.clone(), pass_through(&gauge), tell("joiner"));
+        let inner = other.clone();
+        let joiner = job.spawn(move || {
+            let task = inner.spawn(move || {
+                runs();
+                end.wait();
+                inside.execute(queued); // from inside: it stands in the queue
+            });
+            task.join().unwrap();
+            back();
+        });
+        gauge.until_started(1);
+        other.execute(stay(&gauge, &blocker)); // keeps the only seat until the joiner waits for its permit
+        while job.try_execute(tell("handed")).is_err() {
+            thread::yield_now(); // the joiner still has its permit
+        }
+        joined.open();
+        while !format!("{job:?}").contains("returning: true") {
+            thread::yield_now();
+        }
+        blocker.open();
+        joiner.join().unwrap();
+        job.wait();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["handed", "joiner", "queued"]);
     });
 }
 

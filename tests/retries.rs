@@ -57,6 +57,26 @@ fn attempts_come_after_the_delays_of_the_policy() {
     });
 }
 
+/// The time that an attempt takes is no part of the delay after it.
+#[test]
+fn a_delay_begins_with_the_end_of_the_attempt() {
+    with_clock(|pool, clock| {
+        let (job, inside) = (pool.job(1), clock.clone());
+        let task = job.spawn_retry(doubling(2), move || {
+            inside.advance(SECOND);
+            Err::<(), _>(inside.now())
+        });
+        while job.stats().delayed == 0 && !task.is_finished() {
+            thread::yield_now();
+        }
+        assert!(!task.is_finished(), "the next attempt came without a delay");
+        let first_end = clock.now();
+        clock.advance(SECOND);
+        let last = task.join().unwrap();
+        assert_eq!(last, Retried { result: Err(first_end + 2 * SECOND), attempts: 2 });
+    });
+}
+
 #[test]
 fn a_seed_repeats_the_times() {
     within(LONG, || {

@@ -9,7 +9,7 @@ use loom_tests::instruments::{Gauge, Ledger, block_on, rest};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use tollgate::model::Stage;
 use tollgate::{Acquire, Closed, Job, Permit, TryAcquireError};
 
@@ -155,6 +155,30 @@ fn limit_is_used_by_a_waiter_that_changes_its_waker() {
         drop(block_on(waiter).unwrap());
         holder.join().unwrap();
         rest(stage, job);
+    });
+}
+
+/// A waker that does nothing. Its reference count tells how many clones are left.
+struct Quiet;
+
+impl Wake for Quiet {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn idle_is_free_when_a_release_meets_a_waiter_that_changes_its_waker() {
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        let held = job.try_acquire().unwrap();
+        let mut waiter = queued(&job);
+        let holder = thread::spawn(move || drop(held));
+        let quiet = Arc::new(Quiet);
+        let polled = poll(&mut waiter, &Waker::from(quiet.clone()));
+        holder.join().unwrap();
+        drop((polled, waiter));
+        rest(stage, job);
+        assert_eq!(Arc::strong_count(&quiet), 1, "a waker is left behind");
     });
 }
 

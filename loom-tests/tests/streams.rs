@@ -74,6 +74,28 @@ fn limit_is_used_by_a_puller_that_starts_beside_an_item_that_stays() {
 }
 
 #[test]
+fn nothing_lost_of_the_items_before_the_end_of_the_input() {
+    // The iterator ends when it has taken as many results as items were pulled. So it must not see the end before the last item. The
+    // puller counts its items itself, because in a model each pull executes a fence, which would publish them, too.
+    check(Bound::None, || {
+        let stage = Stage::new(1);
+        let job = stage.job(1);
+        let feed = Arc::new(Feed::new(record_of(&job), 0..2));
+        let theirs = feed.clone();
+        let puller = thread::spawn(move || {
+            theirs.count_pulled(2);
+            theirs.finish();
+        });
+        if feed.is_finished() {
+            assert_eq!(feed.pulled(), 2, "the iterator takes too few results");
+        }
+        puller.join().unwrap();
+        drop(feed);
+        rest(stage, job);
+    });
+}
+
+#[test]
 fn a_result_comes_although_a_later_one_was_ready_first() {
     // The puller stays after its second result, until both were taken.
     check(Bound::Preemptions(3), || {

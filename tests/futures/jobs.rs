@@ -34,6 +34,41 @@ fn idle_waits_for_the_job_and_all_below() {
     });
 }
 
+/// One future waits for a parent, and another one for its child. The first one then waits for the child, too: it takes no other
+/// waiter's place. The rounds give the two jobs' waiters many pairs of entry numbers.
+#[test]
+fn idle_of_a_parent_leaves_the_waiters_of_a_child() {
+    const ROUNDS: usize = 300;
+    with_workers(|pool, _| {
+        for round in 0..ROUNDS / pool.workers() {
+            let parent = pool.job(2);
+            let child = parent.job(1);
+            let [own, below] = [parent.try_acquire().unwrap(), child.try_acquire().unwrap()];
+            let [outer_wakes, inner_wakes] = [(); 2].map(|()| Arc::new(Wakes::default()));
+            let wakers = [outer_wakes.clone(), inner_wakes.clone()].map(Waker::from);
+            let [mut outer, mut inner] = wakers.each_ref().map(Context::from_waker);
+            let (mut waits, mut waits_below) = (pin!(parent.idle()), pin!(child.idle()));
+            assert!(waits.as_mut().poll(&mut outer).is_pending());
+            assert!(waits_below.as_mut().poll(&mut inner).is_pending());
+            drop(own);
+            assert!(waits.as_mut().poll(&mut outer).is_pending());
+            drop(below);
+            assert_ne!(
+                inner_wakes.woken(),
+                0,
+                "the wait for the child was not woken in round {round}"
+            );
+            assert_ne!(
+                outer_wakes.woken(),
+                0,
+                "the wait for the parent was not woken in round {round}"
+            );
+            block_on(waits_below);
+            block_on(waits);
+        }
+    });
+}
+
 /// The last task of a held job ends without a worker, in each of these ways. A wait for the job is woken by that end.
 #[test]
 fn idle_is_woken_when_a_handle_cancels_the_last_task_of_a_held_job() {
