@@ -22,7 +22,7 @@ fn trace(pool: &Pool) -> Vec<u8> {
 
 /// Says on the standard error that a test has not done its work. `eprintln` would not do: the output of a test that passes is hidden.
 fn say(what: &str) {
-    writeln!(std::io::stderr(), "{what}").unwrap();
+    std::io::stderr().write_all(format!("{what}\n").as_bytes()).unwrap();
 }
 
 /// A field whose number or type `trace.proto` does not have is printed by its number. Needs `protoc`, which `ci/observe` installs.
