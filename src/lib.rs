@@ -361,3 +361,8 @@ pub use worker::blocking::blocking;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of docs/observing.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/observing.md")]
+struct Observing;

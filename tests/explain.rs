@@ -7,7 +7,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::event::{Gauge, Latch, stay};
-use common::rng::Rng;
 use common::{LONG, panic_of, pool, with_workers, within};
 use tollgate::{Job, ManualClock, Pool, Reason};
 
@@ -303,36 +302,6 @@ fn a_future_that_awaits_a_task_is_explained_at_each_step() {
         assert_eq!(search.explain_task(&task).reasons(), [Reason::Running { running: 1 }]);
         latch.open();
         task.join().unwrap();
-    });
-}
-
-#[test]
-fn a_task_that_is_ready_starts_when_left_alone() {
-    within(LONG, || {
-        let mut rng = Rng::from_env();
-        let (mut ready, mut others) = (0, 0);
-        for _ in 0..400 {
-            let pool = pool(1 + rng.below(3));
-            let host = pool.job(1 + rng.below(3));
-            let page = host.job(1 + rng.below(3));
-            let tasks: Vec<_> = (0..1 + rng.below(6)).map(|_| page.spawn(|| ())).collect();
-            if rng.one_in(8) {
-                page.pause();
-            }
-            let task = &tasks[rng.below(tasks.len())];
-            let why = page.explain_task(task);
-            if let Reason::Ready | Reason::NoWorker { .. } = why.first() {
-                ready += 1;
-                // No call but the wait comes between.
-                page.wait();
-                assert!(task.is_finished(), "{why}");
-            } else {
-                others += 1;
-                page.resume();
-                page.wait();
-            }
-        }
-        assert!(ready > 0 && others > 0, "{ready} {others}");
     });
 }
 

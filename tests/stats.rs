@@ -69,46 +69,61 @@ fn completed_never_lags_further_while_tasks_run() {
     });
 }
 
+/// Tasks go from the queue, by a deque, to a worker, while another thread reads the figures: of the job, and of a job above with its
+/// children. A task that holds keeps the sum from being 0.
 #[test]
 fn a_job_that_has_work_never_shows_none() {
-    const ROUNDS: usize = 300;
-    within(LONG, || {
-        let pool = pool(1);
-        let job = pool.job(1);
-        let (round, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let resumes = {
-            let (job, round) = (job.clone(), Arc::clone(&round));
-            thread::spawn(move || {
-                for now in 1..=ROUNDS {
-                    while round.load(SeqCst) < now {
-                        thread::yield_now();
-                    }
-                    job.resume();
+    const ROUNDS: usize = 50;
+    for (workers, limit) in [(1, 1), (2, 1), (2, 2)] {
+        for below in [false, true] {
+            within(LONG, move || never_shows_none(&pool(workers), limit, below, ROUNDS));
+        }
+    }
+}
+
+/// Runs `limit` tasks at once in each round, in a job that has a parent with the same limit if `below` is true.
+fn never_shows_none(pool: &Pool, limit: usize, below: bool, rounds: usize) {
+    let top = pool.job(limit);
+    let job = if below { top.job(limit) } else { top.clone() };
+    let (round, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let resumes = {
+        let (job, round) = (job.clone(), Arc::clone(&round));
+        thread::spawn(move || {
+            for now in 1..=rounds {
+                while round.load(SeqCst) < now {
+                    thread::yield_now();
                 }
-            })
-        };
-        for now in 1..=ROUNDS {
-            job.pause();
+                job.resume();
+            }
+        })
+    };
+    for now in 1..=rounds {
+        job.pause();
+        for _ in 0..limit {
             let let_go = Arc::clone(&done);
             job.execute(move || {
                 while let_go.load(SeqCst) < now {
                     thread::yield_now();
                 }
             });
-            round.store(now, SeqCst);
-            // From the queue, by a deque, to a worker.
-            loop {
-                let stats = job.stats();
-                assert!(stats.running + stats.ready + stats.backlog > 0, "round {now}: {stats:?}");
-                if stats.running > 0 {
-                    break;
-                }
-            }
-            done.store(now, SeqCst);
-            job.wait();
         }
-        resumes.join().unwrap();
-    });
+        round.store(now, SeqCst);
+        loop {
+            let (own, all) = (job.stats(), top.stats_with_children());
+            for stats in [&own, &all] {
+                assert!(
+                    stats.running + stats.ready + stats.backlog > 0,
+                    "round {now} of limit {limit}, below: {below}: {stats:?}"
+                );
+            }
+            if own.running == limit {
+                break;
+            }
+        }
+        done.store(now, SeqCst);
+        job.wait();
+    }
+    resumes.join().unwrap();
 }
 
 /// No more than one task of the job runs until the first one comes back.

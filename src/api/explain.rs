@@ -214,7 +214,7 @@ fn waiting(job: JobPtr, ahead: usize) -> Vec<Reason> {
     let paused = job.gates().filter(|gate| gate.permits.load().has(Flag::Paused));
     reasons.extend(paused.map(|gate| Reason::Paused { job: Job::of(gate) }));
     let clock = job.gates().filter_map(held_off).chain(job.gates().filter_map(paced));
-    let weights = job.gates().filter_map(weight);
+    let weights = job.gates().filter_map(|gate| weight(gate, job));
     let mut closed: Vec<_> = job.gates().filter_map(limit).chain(weights).chain(clock).collect();
     // Sorts the reasons so that the one that lasts longest comes first. A limit of 0 lasts until the user changes it. A
     // hold-off or a rate lasts until a known time. Any other limit lasts until a task ends.
@@ -253,12 +253,13 @@ fn paced(gate: JobPtr) -> Option<Reason> {
 }
 
 /// Returns [`Reason::Weight`] if `gate` counts weights, some of its permits are free, and the first task in its queue takes
-/// more permits than are free.
-fn weight(gate: JobPtr) -> Option<Reason> {
+/// more permits than are free. If the queue is empty, the next task of `job` counts as the first: a worker is about to put it there.
+fn weight(gate: JobPtr, job: JobPtr) -> Option<Reason> {
     if !gate.counts_weights() {
         return None;
     }
-    let needs = look_into(gate, |queue| queue.first().map(|cell| cell.job().weight()))??;
+    let first = look_into(gate, |queue| queue.first().map(|cell| cell.job().weight()))?;
+    let needs = first.unwrap_or_else(|| job.weight());
     let word = gate.permits.load();
     let free = word.limit().saturating_sub(word.running()) as usize;
     let reserves = free > 0 && !word.fits(needs);

@@ -20,6 +20,11 @@ fn trace(pool: &Pool) -> Vec<u8> {
     file
 }
 
+/// Says on the standard error that a test has not done its work. `eprintln` would not do: the output of a test that passes is hidden.
+fn say(what: &str) {
+    std::io::stderr().write_all(format!("{what}\n").as_bytes()).unwrap();
+}
+
 /// A field whose number or type `trace.proto` does not have is printed by its number. Needs `protoc`, which `ci/observe` installs.
 /// Passes without it, unless `TOLLGATE_TOOLS` says that it must be there.
 #[test]
@@ -38,7 +43,9 @@ fn protoc_knows_each_field_of_the_trace() {
                 if error.kind() == ErrorKind::NotFound
                     && std::env::var_os("TOLLGATE_TOOLS").is_none() =>
             {
-                return eprintln!("there is no protoc: ci/observe installs it");
+                return say(
+                    "there is no protoc, so the trace is not read by it: ci/observe installs it",
+                );
             }
             protoc => protoc.unwrap(),
         };
@@ -125,7 +132,9 @@ fn chromium_draws_the_page() {
             if error.kind() == ErrorKind::NotFound
                 && std::env::var_os("TOLLGATE_TOOLS").is_none() =>
         {
-            return eprintln!("there is no chromium: ci/observe pictures installs it");
+            return say(
+                "there is no chromium, so the page is not drawn: `ci/observe pictures` installs it",
+            );
         }
         dom => dom.unwrap(),
     };

@@ -104,6 +104,39 @@ fn a_task_is_queued_and_then_runs_when_another_has_ended() {
     });
 }
 
+/// One task runs while 60 more are pushed. Of these 61, the first 40 have a queued slice. The other ones have only their running slice,
+/// and how long they waited. The page says how many they are.
+#[test]
+fn at_most_40_tasks_at_once_have_a_queued_slice() {
+    with_workers(|pool, _| {
+        pool.timeline().start();
+        let (gauge, latch) = (Gauge::new(), Latch::new());
+        let search = pool.job_builder().name("search").limit(1).build();
+        search.execute(stay(&gauge, &latch));
+        gauge.until_running(1);
+        (0..60).for_each(|_| search.execute(|| ()));
+        latch.open();
+        search.wait();
+        let trace = read(pool);
+        check(&trace);
+        let tasks_that_are = |what: &str| {
+            let slices = trace.of("job \"search\"").into_iter().filter(|slice| slice.name == what);
+            slices.map(|slice| slice.counts("task")).collect::<HashSet<_>>()
+        };
+        let (queued, running) = (tasks_that_are("queued"), tasks_that_are("running"));
+        assert_eq!((queued.len(), running.len()), (40, 61));
+        let last_shown = queued.iter().max().unwrap();
+        assert!(running.difference(&queued).all(|task| task > last_shown), "{queued:?}");
+        for slice in trace.of("job \"search\"") {
+            let hidden = !queued.contains(&slice.counts("task"));
+            assert!(!hidden || slice.counts("waited_ns") > 0, "{slice:?}");
+        }
+        let mut page = Vec::new();
+        pool.timeline().write_html(&mut page).unwrap();
+        assert!(String::from_utf8(page).unwrap().contains("\"hidden\":21,"));
+    });
+}
+
 /// Says what must be true of each trace: slices of a track do not overlap, and each flow has one begin, and then one end.
 fn check(trace: &Trace) {
     let mut lanes: HashMap<u64, Vec<&Slice>> = HashMap::new();
