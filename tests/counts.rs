@@ -8,11 +8,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Waker};
-use std::thread;
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
+use futures_core::Stream;
 use tollgate::count::{Counts, counts};
 use tollgate::{Job, Pool, Rate};
 
@@ -120,6 +121,67 @@ fn a_push_into_a_full_job() {
 }
 
 #[test]
+fn two_threads_that_push_into_one_job() {
+    let pool = warm();
+    let job = pool.job(1);
+    let both = Barrier::new(2);
+    let mut pushes = Vec::new();
+    let task = drain_cost_of(&job, 2 * TASKS, || {
+        thread::scope(|scope| {
+            let push = || {
+                both.wait();
+                cost(|| fill(&job))
+            };
+            let pushers = [scope.spawn(push), scope.spawn(push)];
+            pushes.extend(pushers.map(|pusher| pusher.join().unwrap()));
+        });
+    });
+    // As a push of one pusher: the swap of the tail and the count of the push never fail, so no pusher tries again.
+    for push in pushes {
+        push.at_most("a push of one of two pushers", 2.05, 0.0, 0.05);
+    }
+    // As a task that one pusher has pushed: the two pushers fill one queue.
+    task.at_most("a task of a serial job with two pushers", 2.1, 0.0, 0.05);
+}
+
+/// Waits until all workers of a pool are parked. The allocations of the wait are not counted.
+fn wait_for_rest(pool: &Pool) {
+    let allocations = ALLOCATIONS.get();
+    while pool.stats().parked < pool.workers() {
+        thread::yield_now();
+    }
+    ALLOCATIONS.set(allocations);
+}
+
+#[test]
+fn a_push_that_wakes_a_worker() {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let job = pool.job(1);
+    let (tell, told) = mpsc::channel();
+    let mut pusher = read();
+    for number in 0..=TASKS {
+        wait_for_rest(&pool);
+        if number == 1 {
+            pusher = read();
+        }
+        let tell = tell.clone();
+        job.execute(move || tell.send(read()).unwrap());
+    }
+    // As a push into a job with room. In addition, the pusher counts the woken worker as searching. The locks of the list of parked
+    // workers and of the worker's parker are not counted.
+    Cost::between(pusher, read(), TASKS).at_most("a push that wakes a worker", 3.05, 1.0, 0.05);
+    // From the start of one task to the start of the next. Between the two starts the worker ends its task, searches, parks, and
+    // searches again. A push wakes the worker that has parked last, so one worker runs all tasks.
+    let starts: Vec<Reading> = told.iter().take(TASKS as usize + 1).collect();
+    Cost::between(starts[0], starts[TASKS as usize], TASKS).at_most(
+        "a task of a worker that parks before each",
+        9.05,
+        0.0,
+        0.05,
+    );
+}
+
+#[test]
 fn a_push_with_a_handle() {
     let pool = warm();
     let job = pool.job(0);
@@ -166,6 +228,113 @@ fn a_future() {
         assert!(ready, "the futures have ended");
     })
     .at_most("a poll of a future's handle after the end", 1.05, 0.0, 0.05);
+}
+
+/// Unparks a thread when it is woken.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls a stream until it ends. Calls `wait` after each poll, with true if the poll was pending.
+fn poll_to_the_end(stream: impl Stream, wait: impl Fn(bool)) {
+    let mut stream = Box::pin(stream);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        let polled = stream.as_mut().poll_next(&mut Context::from_waker(&waker));
+        if let Poll::Ready(None) = polled {
+            return;
+        }
+        wait(polled.is_pending());
+    }
+}
+
+#[test]
+fn a_future_of_map_async() {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let ready = || pool.job(2).map_async(0..TASKS, |i| async move { i });
+    // Both workers are parked at each poll. So a poll pushes one future, wakes a worker, and takes the value of a future that has
+    // ended. Then the handle is dropped, which tries to cancel the future.
+    wait_for_rest(&pool);
+    cost(|| poll_to_the_end(ready(), |_| wait_for_rest(&pool))).at_most(
+        "a future of map_async that ends before the next poll",
+        6.05,
+        1.05,
+        0.05,
+    );
+    let park = |pending| {
+        if pending {
+            thread::park();
+        }
+    };
+    // A poll stores a waker if the first future has not ended yet, and a push wakes a worker if no worker is searching. So these
+    // counts depend on which thread is first, and do not repeat exactly.
+    cost(|| poll_to_the_end(ready(), park)).at_most("a future of map_async", 7.05, 1.05, 0.2);
+}
+
+/// A future that is pending once. It sends its waker to another thread.
+struct Woken {
+    wakers: mpsc::Sender<Waker>,
+    polled: bool,
+    /// Each poll first calls this closure, with true at the first poll.
+    note: Arc<dyn Fn(bool) + Send + Sync>,
+}
+
+impl Future for Woken {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let first = !std::mem::replace(&mut self.polled, true);
+        (self.note)(first);
+        if !first {
+            return Poll::Ready(());
+        }
+        self.wakers.send(context.waker().clone()).unwrap();
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_woken_future() {
+    let pool = warm();
+    let job = pool.job(0);
+    let (send, wakers) = mpsc::channel();
+    // What the worker reads at the first poll of each future, then at the second.
+    let readings = Arc::new(Mutex::new([(); 2].map(|()| Vec::with_capacity(2 * TASKS as usize))));
+    let note: Arc<dyn Fn(bool) + Send + Sync> = {
+        let readings = Arc::clone(&readings);
+        Arc::new(move |first| readings.lock().unwrap()[usize::from(!first)].push(read()))
+    };
+    for _ in 0..=TASKS {
+        let note = Arc::clone(&note);
+        drop(job.spawn_future(Woken { wakers: send.clone(), polled: false, note }));
+    }
+    job.set_limit(usize::MAX);
+    let wakers: Vec<Waker> = wakers.iter().take(TASKS as usize + 1).collect();
+    // The one worker runs this task while the futures are woken, so none of the wake-ups wakes the worker.
+    let busy = Arc::new(Barrier::new(2));
+    let held = Arc::clone(&busy);
+    pool.job(1).execute(move || {
+        held.wait();
+        held.wait();
+    });
+    busy.wait();
+    let before = read();
+    wakers.into_iter().for_each(Waker::wake);
+    let woken = Cost::between(before, read(), TASKS + 1);
+    busy.wait();
+    job.wait();
+    // The state word is changed, and the pool's count of owners goes up and down. A fence before the look at the sleepers.
+    woken.at_most("a wake-up of a future", 3.05, 1.0, 0.05);
+    let [first, second] = &*readings.lock().unwrap();
+    // Each future keeps its permit while it is pending, so each poll is a turn of its own. The locks of the list of pending futures are
+    // not counted.
+    let between = |of: &[Reading]| Cost::between(of[0], of[TASKS as usize], TASKS);
+    between(first).at_most("a poll of a future that is pending", 10.05, 1.55, 0.3);
+    between(second).at_most("a poll of a woken future that ends", 6.05, 0.1, 0.05);
 }
 
 #[test]
@@ -294,15 +463,21 @@ fn a_job_made_and_dropped() {
     .at_most("a job made and dropped", 3.0, 0.0, 0.05);
 }
 
-/// Returns what a task of a job costs the worker that runs all tasks of the job, one after the other.
-fn drain_cost(job: &Job) -> Cost {
+/// Returns what a task of a job costs the worker that runs all tasks of the job, one after the other. `push` must push `number`
+/// tasks into the job.
+fn drain_cost_of(job: &Job, number: u64, push: impl FnOnce()) -> Cost {
     job.pause();
     let (tell, told) = mpsc::channel();
     let start = job.spawn(read);
-    fill(job);
+    push();
     job.execute(move || tell.send(read()).unwrap());
     job.resume();
-    Cost::between(start.join().unwrap(), told.recv().unwrap(), TASKS)
+    Cost::between(start.join().unwrap(), told.recv().unwrap(), number)
+}
+
+/// Returns what a task of a full job costs the worker that runs all tasks of the job.
+fn drain_cost(job: &Job) -> Cost {
+    drain_cost_of(job, TASKS, || fill(job))
 }
 
 #[test]
@@ -329,9 +504,8 @@ fn a_task_of_a_job_whose_limit_does_not_bind() {
     drain_cost(&pool.job(usize::MAX)).at_most("a task of a job without limit", 0.3, 0.1, 0.05);
 }
 
-/// Returns what a task of one job costs all workers together, while two threads push.
-fn crowd_cost(workers: usize, limit: usize) -> Cost {
-    const EACH: u64 = 50 * TASKS;
+/// Returns what each of `number` tasks costs all workers of a new pool together. `run` must return after the end of all tasks.
+fn workers_cost(workers: usize, number: u64, run: impl FnOnce(&Pool)) -> Cost {
     let total = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
     let sum = Arc::clone(&total);
     let stop = move |_| {
@@ -340,17 +514,31 @@ fn crowd_cost(workers: usize, limit: usize) -> Cost {
         sum[1].fetch_add(fences, Ordering::Relaxed);
     };
     let pool = Pool::builder().workers(workers).on_worker_stop(stop).build().unwrap();
-    let job = pool.job(limit);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| (0..EACH / TASKS).for_each(|_| fill(&job)));
-        }
-    });
-    job.wait();
-    drop(job);
+    run(&pool);
     pool.shutdown();
-    let per_task = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / (2 * EACH) as f64;
+    let per_task = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / number as f64;
     Cost { rmws: per_task(&total[0]), fences: per_task(&total[1]), allocations: 0.0 }
+}
+
+/// The tasks that each of several pushers pushes.
+const EACH: u64 = 50 * TASKS;
+
+/// Pushes [`EACH`] tasks.
+fn fill_each(job: &Job) {
+    (0..EACH / TASKS).for_each(|_| fill(job));
+}
+
+/// Returns what a task of one job costs all workers together, while two threads push.
+fn crowd_cost(workers: usize, limit: usize) -> Cost {
+    workers_cost(workers, 2 * EACH, |pool| {
+        let job = pool.job(limit);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| fill_each(&job));
+            }
+        });
+        job.wait();
+    })
 }
 
 #[test]
@@ -361,6 +549,34 @@ fn a_task_of_one_job_among_many_workers() {
         crowd_cost(workers, 256).at_most(&name(256), 1.0, 0.5, 0.0);
         crowd_cost(workers, workers / 2).at_most(&name(workers / 2), 4.0, 0.5, 0.0);
     }
+}
+
+#[test]
+fn a_push_from_a_task_into_another_job() {
+    let pool = warm();
+    let (roots, job) = (pool.job(1), pool.job(usize::MAX));
+    let pushed = job.clone();
+    // The pool's one worker pushes, so no worker takes tasks meanwhile. Once the ready cap is reached, a push costs what it costs from
+    // outside.
+    let push = roots.spawn(move || cost(|| fill(&pushed))).join().unwrap();
+    push.at_most("a push from a task into another job", 2.05, 0.05, 0.05);
+}
+
+#[test]
+fn a_task_that_crosses() {
+    const WORKERS: usize = 4;
+    // Each root task pushes into another job, and all workers run the tasks of these jobs. The pushes are counted, too. These counts
+    // depend on which threads run at once, and do not repeat exactly.
+    let crossing = workers_cost(WORKERS, WORKERS as u64 * EACH, |pool| {
+        let roots = pool.job(WORKERS);
+        let jobs = [(); WORKERS].map(|()| pool.job(WORKERS));
+        for job in jobs.clone() {
+            roots.execute(move || fill_each(&job));
+        }
+        roots.wait();
+        jobs.iter().for_each(Job::wait);
+    });
+    crossing.at_most("a push from a task and its task, on four workers", 3.5, 0.2, 0.0);
 }
 
 #[test]
