@@ -373,6 +373,6 @@ impl<'a> Watch<'a> {
         if self.mask == 0 {
             return self.context.is_out_of_time() && self.context.is_turn_wanted();
         }
-        self.context.others_wait() && self.began.elapsed() >= TURN_TIME
+        self.context.is_turn_wanted() && self.began.elapsed() >= TURN_TIME
     }
 }

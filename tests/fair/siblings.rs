@@ -75,6 +75,36 @@ fn a_lone_task_waits_for_one_turn_of_each_of_many_busy_siblings() {
     lone_among_siblings(6, |workers| workers);
 }
 
+/// A stream gives the parent's permit up to a task of a sibling: each input ends only when that task has run.
+#[test]
+fn a_lone_task_starts_beside_a_stream_of_a_sibling() {
+    within(LONG, || {
+        let pool = pool(1);
+        let parent = pool.job(1);
+        for turn_time in [None, Some(Duration::from_millis(1))] {
+            let mut busy = parent.job_builder();
+            if let Some(time) = turn_time {
+                busy = busy.turn_time(time);
+            }
+            let (busy, lone) = (busy.build(), parent.job(1));
+            let until = |done: &Arc<AtomicBool>| {
+                let (done, lone, mut pushed) = (done.clone(), lone.clone(), false);
+                std::iter::from_fn(move || {
+                    if !std::mem::replace(&mut pushed, true) {
+                        let done = done.clone();
+                        lone.execute(move || done.store(true, SeqCst));
+                    }
+                    (!done.load(SeqCst)).then_some(())
+                })
+            };
+            let (each, mapped) = (Arc::default(), Arc::default());
+            busy.for_each(until(&each), |()| ()).unwrap();
+            busy.map(until(&mapped), |()| ()).for_each(|result| result.unwrap());
+            assert!(each.load(SeqCst) && mapped.load(SeqCst));
+        }
+    });
+}
+
 /// Futures that pend keep their permits. After the end of one, a sibling's turn is due.
 #[cfg(feature = "futures")]
 #[test]
