@@ -63,6 +63,11 @@ pub const FAULTS: &[Fault] = &[
         &["classes::shares_hold_among_siblings"],
     ),
     fault(
+        "stream-keeps-its-siblings-waiting",
+        "a puller gives its worker up only for tasks in the deque and the injector",
+        &[],
+    ),
+    fault(
         "turn-time-read-seldom",
         "the time of a turn is checked after as many tasks as a usual turn has",
         &["classes::shares_hold_by_the_time_of_a_turn"],

@@ -136,6 +136,10 @@ const SEEN: &[(&str, &[&str])] = &[
     ("turn-time-read-seldom", &["shares_hold::shares_hold_by_the_time_of_a_turn"]),
     ("turn-outlives-its-turn-time", &["shares_hold::shares_hold_by_the_time_of_a_turn"]),
     (
+        "stream-keeps-its-siblings-waiting",
+        &["streams::fair_to_a_sibling_beside_for_each", "streams::fair_to_a_sibling_beside_a_map"],
+    ),
+    (
         "adaptive-interval-kept",
         &["adaptive::adaptive_stays_in_range_with_one_update_of_each_interval"],
     ),

@@ -10,6 +10,7 @@ use shuttle_tests::instruments::{Door, Gauge, block_on, unwind};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use tollgate::Job;
 
@@ -22,6 +23,40 @@ async fn next<S: futures_core::Stream + Unpin>(stream: &mut S) -> Option<S::Item
 fn one_by_one(items: usize) -> impl Iterator<Item = usize> + Send {
     let mut numbers = 0..items;
     std::iter::from_fn(move || numbers.next())
+}
+
+/// Counts the items that `stream` runs, in a child of a job of limit 1, before a task of a sibling runs. The first item pushes
+/// this task.
+fn fair_to_a_sibling(stream: fn(&Job, Box<dyn Iterator<Item = usize> + Send>)) {
+    in_a_pool(2, move |pool| {
+        let parent = pool.job(1);
+        let (busy, lone) = (parent.job(1), parent.job(1));
+        let (pulled, at_start) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(24)));
+        let (count, says) = (pulled.clone(), at_start.clone());
+        let input = std::iter::from_fn(move || {
+            let item = count.fetch_add(1, Relaxed);
+            if item == 0 {
+                let (count, says) = (count.clone(), says.clone());
+                lone.execute(move || says.store(count.load(Relaxed), Relaxed));
+            }
+            (item < 24).then_some(item)
+        });
+        stream(&busy, Box::new(input));
+        parent.wait();
+        // A puller looks after each two items, and at the end of its turn.
+        let before = at_start.load(Relaxed);
+        assert!(before <= 6, "a task of a sibling waited for {before} items");
+    });
+}
+
+#[test]
+fn fair_to_a_sibling_beside_for_each() {
+    fair_to_a_sibling(|job, input| job.for_each(input, drop).unwrap());
+}
+
+#[test]
+fn fair_to_a_sibling_beside_a_map() {
+    fair_to_a_sibling(|job, input| job.map(input, drop).for_each(|result| result.unwrap()));
 }
 
 #[test]
