@@ -271,8 +271,8 @@ fn a_future_of_map_async() {
         }
     };
     // A poll stores a waker if the first future has not ended yet, and a push wakes a worker if no worker is searching. So these
-    // counts depend on which thread is first, and do not repeat exactly.
-    cost(|| poll_to_the_end(ready(), park)).at_most("a future of map_async", 7.05, 1.05, 0.2);
+    // counts depend on which thread is first, and do not repeat exactly: 5.6 to 6.1. A poll that was woken for nothing adds one or two.
+    cost(|| poll_to_the_end(ready(), park)).at_most("a future of map_async", 8.05, 1.05, 0.2);
 }
 
 /// A future that is pending once. It sends its waker to another thread.
@@ -566,7 +566,7 @@ fn a_push_from_a_task_into_another_job() {
 fn a_task_that_crosses() {
     const WORKERS: usize = 4;
     // Each root task pushes into another job, and all workers run the tasks of these jobs. The pushes are counted, too. These counts
-    // depend on which threads run at once, and do not repeat exactly.
+    // depend on which threads run at once, and do not repeat exactly: 2.2 to 3.
     let crossing = workers_cost(WORKERS, WORKERS as u64 * EACH, |pool| {
         let roots = pool.job(WORKERS);
         let jobs = [(); WORKERS].map(|()| pool.job(WORKERS));
@@ -576,7 +576,7 @@ fn a_task_that_crosses() {
         roots.wait();
         jobs.iter().for_each(Job::wait);
     });
-    crossing.at_most("a push from a task and its task, on four workers", 3.5, 0.2, 0.0);
+    crossing.at_most("a push from a task and its task, on four workers", 4.0, 0.2, 0.0);
 }
 
 #[test]

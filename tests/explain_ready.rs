@@ -143,6 +143,7 @@ fn a_task_is_ready_only_behind_open_gates_and_then_starts_when_left_alone() {
         let (mut rounds, mut ready, mut no_worker) = (0, 0, 0);
         while rounds < 300 || ready < 30 {
             rounds += 1;
+            assert!(rounds < 100_000, "only {ready} tasks were ready");
             let mut round = Round::new(&mut rng);
             loop {
                 let of_the_task = rng.one_in(2);

@@ -253,7 +253,8 @@ fn paced(gate: JobPtr) -> Option<Reason> {
 }
 
 /// Returns [`Reason::Weight`] if `gate` counts weights, some of its permits are free, and the first task in its queue takes
-/// more permits than are free. If the queue is empty, the next task of `job` counts as the first: a worker is about to put it there.
+/// more permits than are free. If the queue is empty, takes a task of `job` as the first: such a task can be on its way to the
+/// queue, or be ready and about to be refused.
 fn weight(gate: JobPtr, job: JobPtr) -> Option<Reason> {
     if !gate.counts_weights() {
         return None;

@@ -18,9 +18,10 @@ use std::cell::{Cell, RefCell};
 /// of the waiter's bucket of the parking lot, and must add the waiter only if the check returns true. Under that lock the check
 /// runs no task and wakes no thread.
 ///
-/// The check that `enter` calls returns false in three cases: the job is idle, the job's queue must be served first, or a
-/// handle has cancelled a task that can lie in the queue of a held ancestor. In the last two cases this function serves the
-/// queue or drops the cancelled tasks, and calls `enter` again.
+/// The check that `enter` calls returns false if the job is idle. It also returns false if other work must be done first: the
+/// job's queue must be served, a handle has cancelled a task that can lie in the queue of this job or of a held ancestor, or an
+/// unfinished push hides whether the queue has a task. Then this function serves the queue, drops the cancelled tasks or yields
+/// the processor, and calls `enter` again.
 ///
 /// The second argument of `enter` is a function that does the work which the check has found. For instance, it serves and
 /// unlocks the job's queue if the check has taken the queue lock. `enter` must call this function before `enter` waits for

@@ -14,7 +14,7 @@ pub mod sequential;
 pub const MOST: u64 = (1 << 21) - 1;
 /// The greatest value of the field `ready` of a job's word.
 pub const MOST_READY: u64 = (1 << 11) - 1;
-// If an ancestor of a job refuses tasks that already have a permit of the job, these tasks become ready tasks of the job again.
+// If an ancestor of a job refuses several tasks that have a permit of the job, all of them become ready tasks of the job again.
 // So a job can have more ready tasks than its ready cap. The field `ready` can hold sixteen times the greatest ready cap.
 const _: () = assert!(MOST_READY_CAP <= MOST_READY / 16);
 

@@ -67,8 +67,10 @@ pub fn full_fence() {
     #[cfg(tollgate_count)]
     crate::sync::count::count_fence();
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction does not change the word, which is below the top of this thread's stack. The compiler assumes that
-    // it may touch any memory. The word on top would be slower: the function's end often reads that word at once, and waits.
+    // A locked instruction on the word on top of the stack would be slower: the end of the function often reads that word at once,
+    // and waits.
+    // SAFETY: the instruction does not change the word, which is below the top of this thread's stack. The option `nostack` is left
+    // out, because it forbids a write there. The compiler assumes that the instruction may touch any memory.
     unsafe {
         std::arch::asm!("lock or dword ptr [rsp - 64], 0");
     }

@@ -169,7 +169,7 @@ pub fn instead(context: &Context, job: JobPtr, end: Option<JobPtr>, f: impl FnOn
     let (turn, mut blocked) = (context.lease().turn(), None);
     without_permits_inside(context, job, end, None, f, || {
         // `Blocked::enter` panics if no spare worker is left. This wait must never panic, because the task cannot continue without
-        // its permits. So the call is `enter_beyond`, which starts one thread more than the pool allows.
+        // its permits. So the call is `enter_beyond`, which then starts a spare worker above the pool's greatest number.
         blocked
             .get_or_insert_with(|| Blocked::enter_beyond(context).map_err(|_| show_stash(context)));
     });

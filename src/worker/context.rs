@@ -198,9 +198,9 @@ impl Context {
         unsafe { self.running.get().as_ref() }?.cell
     }
 
-    /// Adds a busy count of the running job for this thread. Call this when a future becomes pending, or before a waiter is
-    /// granted a permit. The future or waiter keeps its own busy count, and another thread can give that count back at once. This
-    /// thread still uses the job, so it needs a busy count of its own.
+    /// Adds a busy count of the running job for this thread. Call this before a poll ends with a pending future, and before a
+    /// waiter is granted a permit. From then on another thread can give back the busy count of the future or waiter at any time.
+    /// This thread still uses the job, so it needs a busy count of its own.
     pub fn keep_job(&self) {
         let job = self.lease.job.get().expect("a task runs under its permit");
         job.busy.add_tasks(1);

@@ -102,8 +102,8 @@ pub enum Reason {
     Weight {
         /// The job that counts weights.
         job: Job,
-        /// The number of permits that the first task in the queue takes. If this number exceeds the limit, that task waits
-        /// until no permit is held.
+        /// The number of permits that the first task in the queue takes, or the explained task if the queue is empty. If this
+        /// number exceeds the limit, the first task waits until no permit is held.
         needs: usize,
         /// The number of permits of `job` that are free.
         free: usize,
