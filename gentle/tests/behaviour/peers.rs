@@ -223,8 +223,6 @@ pub(crate) enum Unanswered {
     GoesAway,
     /// It resets the request with an error code.
     Resets(u32),
-    /// It sends the head of an answer, and closes the connection.
-    EndsWithin,
 }
 
 /// The error codes of HTTP/2.
@@ -297,12 +295,6 @@ fn speak_two(
                             write(GO_AWAY, 0, 0, &payload)?;
                         }
                         Unanswered::Resets(code) => write(RESET, 0, id, &code.to_be_bytes())?,
-                        Unanswered::EndsWithin => {
-                            write(HEADERS, 4, id, &[0x88])?;
-                            stream.shutdown(net::Shutdown::Write)?;
-                            // What is unread would reset the connection, and the head might get lost.
-                            return io::copy(&mut reader, &mut io::sink()).map(drop);
-                        }
                     }
                 }
             }

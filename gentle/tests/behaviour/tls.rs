@@ -181,14 +181,6 @@ fn a_request_of_http_2_that_is_reset_without_a_refusal_is_sent_once() {
 }
 
 #[test]
-fn a_request_of_http_2_whose_connection_dies_within_its_answer_is_sent_once() {
-    let (address, visits) = leaves_unanswered(Unanswered::EndsWithin, |number| number == 0);
-    let (ended, results) = send_nine(address, "GET");
-    assert_eq!((&results["ok"], &results["repeated"]), (&5.into(), &0.into()), "{ended:?}");
-    assert_eq!((visits.versions().len(), visits.connections()), (5, 5), "{results}");
-}
-
-#[test]
 fn a_server_that_does_not_shake_hands_delays_no_other_server_of_a_list() {
     let authority = Authority::new();
     let speaks = Speaks { tls: Some(&authority), asks_for_certificate: false, protocols: BOTH };
